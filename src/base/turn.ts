@@ -1,0 +1,137 @@
+// The heartbeat of the broker: once per event-loop iteration deliver, then commit, then flush.
+// Owns the order of the three phases. Knows nothing of queues, stores or sockets: it calls interfaces.
+// Invariants: what is woken or queued during a turn runs in the next one; at most one turn is scheduled; one that fails
+// does not stop the others; a wake allocates nothing (two arrays take turns).
+
+/** Something that has work for the deliver phase. */
+export interface Wakeable {
+  /** True while it is queued for a turn. Written by the turn only. */
+  woken: boolean;
+  /** Does a bounded amount of work; wakes itself again when some is left. */
+  runTurn(): void;
+}
+
+/** Something that has bytes for the flush phase. */
+export interface Flushable {
+  /** True while it is queued for a flush. Written by the turn only. */
+  flushPending: boolean;
+  flush(): void;
+}
+
+/** Runs the phases. One per broker. */
+export class Turn {
+  /** Called after the deliver phase of each turn: seals the open batch of the store. Set by the broker. */
+  commit: () => void = () => {};
+  /** Called with what a runTurn, a flush or the commit threw, and who it was (null for the commit). */
+  onError: (error: unknown, who: Wakeable | Flushable | null) => void = rethrowLater;
+  /** Turns run so far. */
+  turns = 0;
+  /** Longest turn since it was last set to 0, in milliseconds. */
+  longestTurnMs = 0;
+
+  readonly #schedule: (run: () => void) => void;
+  readonly #runScheduled: () => void;
+  /** True while a scheduled run is outstanding. */
+  #scheduled = false;
+  #running = false;
+  /** True when a commit was asked for that no turn has done yet. */
+  #requested = false;
+  /** Queued for the next deliver phase; the spare array takes its place while it is worked through. */
+  #woken: Wakeable[] = [];
+  #wokenSpare: Wakeable[] = [];
+  /** Queued for the next flush phase, with its spare. */
+  #flushes: Flushable[] = [];
+  #flushesSpare: Flushable[] = [];
+
+  /** @param schedule runs a function in the next event-loop iteration; tests pass one that they run by hand */
+  constructor(schedule: (run: () => void) => void = setImmediate) {
+    this.#schedule = schedule;
+    this.#runScheduled = () => {
+      this.#scheduled = false;
+      this.run();
+    };
+  }
+
+  /** Queues `w` for the deliver phase of the next turn, once. */
+  wake(w: Wakeable): void {
+    if (w.woken) return;
+    w.woken = true;
+    this.#woken.push(w);
+    this.#ensureScheduled();
+  }
+
+  /** Queues `f` for the flush phase, once. During the deliver phase and the commit that is this turn's flush phase. */
+  flushLater(f: Flushable): void {
+    if (f.flushPending) return;
+    f.flushPending = true;
+    this.#flushes.push(f);
+    this.#ensureScheduled();
+  }
+
+  /** Asks for a turn without waking anyone: something was written that the next commit must take along. */
+  request(): void {
+    this.#requested = true;
+    this.#ensureScheduled();
+  }
+
+  /** Runs one turn now. Called by the schedule, and by tests directly; a call from inside a turn does nothing. */
+  run(): void {
+    if (this.#running) return;
+    this.#running = true;
+    const start = performance.now();
+
+    const woken = this.#woken;
+    this.#woken = this.#wokenSpare;
+    this.#wokenSpare = woken;
+    for (let i = 0; i < woken.length; i++) {
+      const w = woken[i]!;
+      w.woken = false;
+      try {
+        w.runTurn();
+      } catch (error) {
+        this.onError(error, w);
+      }
+    }
+    woken.length = 0;
+
+    this.#requested = false;
+    try {
+      this.commit();
+    } catch (error) {
+      this.onError(error, null);
+    }
+
+    const flushes = this.#flushes;
+    this.#flushes = this.#flushesSpare;
+    this.#flushesSpare = flushes;
+    for (let i = 0; i < flushes.length; i++) {
+      const f = flushes[i]!;
+      f.flushPending = false;
+      try {
+        f.flush();
+      } catch (error) {
+        this.onError(error, f);
+      }
+    }
+    flushes.length = 0;
+
+    this.turns += 1;
+    const ms = performance.now() - start;
+    if (ms > this.longestTurnMs) this.longestTurnMs = ms;
+    this.#running = false;
+    if (this.#woken.length > 0 || this.#flushes.length > 0 || this.#requested) this.#ensureScheduled();
+  }
+
+  #ensureScheduled(): void {
+    if (this.#scheduled || this.#running) return;
+    this.#scheduled = true;
+    this.#schedule(this.#runScheduled);
+  }
+}
+
+/** Without a handler an error must not vanish: it surfaces as an uncaught exception once the turn is over. */
+function rethrowLater(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
+}
