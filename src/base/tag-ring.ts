@@ -165,7 +165,7 @@ export class TagRing<T> {
       this.#live -= 1;
     }
     this.#low = this.#next;
-    if (this.#mask + 1 > KEEP_SLOTS) this.#resize(Math.max(KEEP_SLOTS, (this.#mask + 1) / SPARSE_FACTOR));
+    if (this.#mask + 1 > KEEP_SLOTS) this.#resize(KEEP_SLOTS);
   }
 
   #resize(slots: number): void {
