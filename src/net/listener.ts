@@ -144,7 +144,7 @@ function listenOnce(server: Server, host: string, { port, backlog }: ListenOptio
 /** A line that says what to do, instead of `listen EADDRINUSE: address already in use`. */
 function forPeople(error: NodeJS.ErrnoException, host: string, port: number): ListenError {
   const code = error.code ?? 'UNKNOWN';
-  const where = `port ${port} on ${host}`;
+  const where = host === '::' || host === '0.0.0.0' ? `port ${port}` : `port ${port} on ${host}`;
   const message: Record<string, string> = {
     EADDRINUSE: `${where} is in use: another broker may be running; choose another with --port`,
     EACCES: `${where} may not be opened by this user: ports below 1024 often need rights; choose another with --port`,
