@@ -1,5 +1,5 @@
-// Rules of exchanges, queues, messages, confirms and transactions. Owns ids of the sections `exchange`, `queue`, `basic`,
-// `confirm` and `tx`.
+// Rules of exchanges, queues, messages, confirms, transactions and permissions, put together from their own files.
 import type { Rule } from '../rules.ts';
+import { exchangeRules } from './exchange.ts';
 
-export const messagingRules: readonly Rule[] = [];
+export const messagingRules: readonly Rule[] = [...exchangeRules];
