@@ -1,0 +1,26 @@
+// Which exchange types there are, and the router of each. A new type is one file and one line here.
+
+import type { FieldTable } from '../protocol/field-table.ts';
+import { DirectRouter } from './direct.ts';
+import { FanoutRouter } from './fanout.ts';
+import { HeadersRouter } from './headers.ts';
+import type { Router } from './router.ts';
+import { TopicRouter } from './topic.ts';
+
+/** Makes the router of one exchange from the exchange's arguments. @throws BrokerError precondition-failed on bad arguments */
+type RouterMaker = (args: FieldTable) => Router;
+
+const MAKERS: ReadonlyMap<string, RouterMaker> = new Map<string, RouterMaker>([
+  ['direct', () => new DirectRouter()],
+  ['fanout', () => new FanoutRouter()],
+  ['headers', () => new HeadersRouter()],
+  ['topic', () => new TopicRouter()],
+]);
+
+/** The exchange types that may be declared, sorted. */
+export const ROUTER_TYPES: readonly string[] = [...MAKERS.keys()].sort();
+
+/** A new router for an exchange of `type`; null when there is no such type. @throws BrokerError precondition-failed on bad arguments */
+export function createRouter(type: string, args: FieldTable): Router | null {
+  return MAKERS.get(type)?.(args) ?? null;
+}
