@@ -1,0 +1,180 @@
+// The command behind `npm run bench`: runs workloads against our broker, against another one, or both in turn, and prints a table.
+// Owns the command line, the order of the runs and the results file. Starts a generator process per run.
+
+import { execFileSync, fork } from 'node:child_process';
+import { appendFileSync, mkdirSync } from 'node:fs';
+import { cpus, loadavg } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { type Row, table } from './report.ts';
+import { OtherBroker, OwnBroker, ROOT, type Target } from './target.ts';
+import type { Answer, Job } from './worker.ts';
+import { type RunResult, WORKLOADS } from './workloads.ts';
+
+const HELP = `npm run bench -- [options]
+
+  --only a,b          these workloads only (see below)
+  --rounds N          runs of each workload and broker; the table shows the median (3)
+  --seconds N         length of a measured window (5)
+  --warmup N          seconds before it (1)
+  --scale X           factor on fixed counts, such as the 500,000 messages of fill-drain (1)
+  --against URL       measure the broker at amqp://… too, in turn with ours
+  --against-pid PID   its process, when it cannot be found by its port
+  --not-ours          leave our broker out
+  --node-flags "…"    flags for our broker's node, such as --cpu-prof
+  --broker-flags "…"  flags for 'leveret start'
+  --json FILE         append a JSON line per run (bench/results/<date>.jsonl); "none" for no file
+  --list              print the workloads and stop
+`;
+
+/** Runs a workload in a process of its own. */
+function generate(job: Job): Promise<RunResult> {
+  return new Promise((resolve, reject) => {
+    const worker = fork(fileURLToPath(new URL('./worker.js', import.meta.url)), [], { stdio: 'inherit' });
+    let done = false;
+    worker.once('message', (answer: Answer) => {
+      done = true;
+      if (answer.ok) resolve(answer.result);
+      else reject(new Error(`${job.workload}: ${answer.error}`));
+    });
+    worker.once('exit', (code) => {
+      if (!done) reject(new Error(`${job.workload}: the generator ended with ${code}`));
+    });
+    worker.send(job);
+  });
+}
+
+function commit(): string {
+  try {
+    return execFileSync('git', ['-C', ROOT, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
+  } catch {
+    return '';
+  }
+}
+
+function words(text: string | undefined): string[] {
+  return text === undefined ? [] : text.split(/\s+/).filter((word) => word !== '');
+}
+
+function positive(name: string, text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new Error(`--${name}: '${text}' is not a number above 0`);
+  return value;
+}
+
+function chosen(only: string | undefined): string[] {
+  if (only === undefined) return WORKLOADS.filter((each) => each.standard).map((each) => each.name);
+  const names = only.split(',').map((name) => name.trim());
+  for (const name of names) {
+    if (!WORKLOADS.some((each) => each.name === name)) throw new Error(`no workload '${name}'; see --list`);
+  }
+  return names;
+}
+
+async function main(): Promise<void> {
+  const { values: flags } = parseArgs({
+    options: {
+      only: { type: 'string' },
+      rounds: { type: 'string', default: '3' },
+      seconds: { type: 'string', default: '5' },
+      warmup: { type: 'string', default: '1' },
+      scale: { type: 'string', default: '1' },
+      against: { type: 'string' },
+      'against-pid': { type: 'string' },
+      'not-ours': { type: 'boolean', default: false },
+      'node-flags': { type: 'string' },
+      'broker-flags': { type: 'string' },
+      json: { type: 'string' },
+      list: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (flags.help || flags.list) {
+    if (flags.help) process.stdout.write(`${HELP}\n`);
+    for (const { name, title, standard } of WORKLOADS) {
+      process.stdout.write(`  ${name.padEnd(22)}${title}${standard ? '' : ' (only when named)'}\n`);
+    }
+    return;
+  }
+  const names = chosen(flags.only);
+  const rounds = positive('rounds', flags.rounds);
+  const shape = {
+    seconds: positive('seconds', flags.seconds),
+    warmupSeconds: positive('warmup', flags.warmup),
+    scale: positive('scale', flags.scale),
+  };
+  const targets: Target[] = [];
+  try {
+    if (!flags['not-ours']) {
+      const own = { nodeFlags: words(flags['node-flags']), flags: words(flags['broker-flags']) };
+      targets.push(await OwnBroker.start(own));
+    }
+    if (flags.against !== undefined) {
+      const pid = flags['against-pid'] === undefined ? null : Number(flags['against-pid']);
+      targets.push(new OtherBroker(flags.against, pid));
+    }
+    if (targets.length === 0) throw new Error('nothing to measure: --not-ours without --against');
+    const file =
+      flags.json ?? join(ROOT, 'bench', 'results', `${new Date().toISOString().slice(0, 10)}.jsonl`);
+    if (file !== 'none') mkdirSync(dirname(file), { recursive: true });
+    await runAll(names, rounds, targets, shape, file);
+  } finally {
+    for (const target of targets) await target.stop();
+  }
+}
+
+type Shape = Pick<Job['options'], 'seconds' | 'warmupSeconds' | 'scale'>;
+
+async function runAll(
+  names: readonly string[],
+  rounds: number,
+  targets: readonly Target[],
+  shape: Shape,
+  file: string,
+): Promise<void> {
+  const facts = {
+    commit: commit(),
+    node: process.version,
+    cpu: cpus()[0]?.model ?? '',
+    cores: cpus().length,
+  };
+  const rows: Row[] = [];
+  const labels = new Map<Target, string>();
+  for (const workload of names) {
+    for (let round = 1; round <= rounds; round++) {
+      // A B A B: what the machine does meanwhile falls on both.
+      for (const target of targets) {
+        process.stderr.write(
+          `${workload}, round ${round} of ${rounds}, ${labels.get(target) ?? target.label} …`,
+        );
+        const load = loadavg()[0]!;
+        try {
+          const result = await generate({
+            workload,
+            options: { ...shape, address: target.address, pids: target.pids() },
+          });
+          const label = `${result.product} ${result.version}`.trim() || target.label;
+          labels.set(target, label);
+          rows.push({ workload, label, metrics: result.metrics });
+          const line = { date: new Date().toISOString(), ...facts, load, ...shape, round, ...result };
+          if (file !== 'none') appendFileSync(file, `${JSON.stringify(line)}\n`);
+          const [first] = result.metrics;
+          process.stderr.write(
+            ` ${Math.round(first?.value ?? 0).toLocaleString('en-US')} ${first?.unit ?? ''}\n`,
+          );
+          for (const note of result.notes) process.stderr.write(`  ${note}\n`);
+        } catch (error) {
+          process.stderr.write(` failed: ${(error as Error).message}\n`);
+          process.exitCode = 1;
+        }
+      }
+    }
+  }
+  if (rows.length > 0) process.stdout.write(`\n${table(rows, [...labels.values()])}\n`);
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+});

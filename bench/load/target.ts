@@ -1,0 +1,161 @@
+// The brokers that are measured: ours, started here on a free port with a temporary folder, or any other by its address.
+// Owns the process it starts. Knows no workload.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Address, parseAddress } from './link.ts';
+import { listenerOf, withChildren } from './usage.ts';
+
+/** Root of the repository, seen from where the compiled generator lies (node_modules/.cache/bench/bench/load) or from the source. */
+export const ROOT = findRoot();
+
+function findRoot(): string {
+  const here = fileURLToPath(new URL('.', import.meta.url));
+  const cache = here.indexOf(join('node_modules', '.cache'));
+  return cache >= 0 ? here.slice(0, cache) : fileURLToPath(new URL('../../', import.meta.url));
+}
+
+/** A broker under measurement. */
+export interface Target {
+  /** Column in the report. */
+  readonly label: string;
+  readonly address: Address;
+  /** Its processes now; empty when they cannot be read. */
+  pids(): readonly number[];
+  /** Ends it if it was started here. */
+  stop(): Promise<void>;
+}
+
+/** A port that was free a moment ago. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() =>
+        address !== null && typeof address === 'object'
+          ? resolve(address.port)
+          : reject(new Error('no port')),
+      );
+    });
+  });
+}
+
+/** Resolves when something accepts connections on the port. @throws Error after `seconds` */
+export async function accepting(port: number, seconds: number, everyMs: number): Promise<void> {
+  const deadline = performance.now() + seconds * 1000;
+  for (;;) {
+    const open = await new Promise<boolean>((resolve) => {
+      const socket = connect({ host: '127.0.0.1', port });
+      socket.once('connect', () => {
+        socket.destroy();
+        resolve(true);
+      });
+      socket.once('error', () => resolve(false));
+    });
+    if (open) return;
+    if (performance.now() > deadline) throw new Error(`nothing listens on port ${port} after ${seconds} s`);
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
+  }
+}
+
+/** How our broker is started. */
+export interface OwnOptions {
+  /** Flags for node, such as --cpu-prof. */
+  readonly nodeFlags?: readonly string[];
+  /** Flags for `leveret start`. */
+  readonly flags?: readonly string[];
+}
+
+/** Our broker in a process of its own. */
+export class OwnBroker implements Target {
+  readonly label = 'leveret';
+  readonly address: Address;
+  private readonly child: ChildProcess;
+  private readonly folder: string;
+  private output = '';
+
+  private constructor(address: Address, child: ChildProcess, folder: string) {
+    this.address = address;
+    this.child = child;
+    this.folder = folder;
+    const keep = (chunk: Buffer) => {
+      this.output = (this.output + chunk.toString()).slice(-4000);
+    };
+    child.stdout?.on('data', keep);
+    child.stderr?.on('data', keep);
+  }
+
+  /** Starts `leveret start` and waits until it accepts connections. @throws Error with the broker's last words */
+  static async start(options: OwnOptions = {}): Promise<OwnBroker> {
+    const { broker } = await OwnBroker.timedStart(options);
+    return broker;
+  }
+
+  /** As `start`, and tells how long it took from the spawn to the first accepted connection, in ms. */
+  static async timedStart(options: OwnOptions = {}): Promise<{ broker: OwnBroker; ms: number }> {
+    const port = await freePort();
+    const folder = mkdtempSync(join(tmpdir(), 'leveret-bench-'));
+    const main = join(ROOT, 'dist', 'cli', 'main.js');
+    const flags = ['start', '--port', String(port), '--data-dir', folder, ...(options.flags ?? [])];
+    const at = performance.now();
+    const child = spawn(process.execPath, [...(options.nodeFlags ?? []), main, ...flags], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const broker = new OwnBroker(parseAddress(`amqp://127.0.0.1:${port}`), child, folder);
+    const gone = new Promise<never>((_, reject) =>
+      child.once('exit', () => reject(new Error(`the broker ended:\n${broker.output}`))),
+    );
+    gone.catch(() => {});
+    await Promise.race([accepting(port, 20, 2), gone]);
+    return { broker, ms: performance.now() - at };
+  }
+
+  pids(): readonly number[] {
+    return this.child.pid === undefined ? [] : withChildren(this.child.pid);
+  }
+
+  /** Resident bytes belong to `pids`; this is the main process alone. */
+  get pid(): number {
+    return this.child.pid ?? 0;
+  }
+
+  async stop(): Promise<void> {
+    if (this.child.exitCode === null && this.child.signalCode === null) {
+      const ended = new Promise<void>((resolve) => this.child.once('exit', () => resolve()));
+      this.child.kill('SIGTERM');
+      const timer = setTimeout(() => this.child.kill('SIGKILL'), 15_000);
+      await ended;
+      clearTimeout(timer);
+    }
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** A broker that runs already. */
+export class OtherBroker implements Target {
+  readonly label: string;
+  readonly address: Address;
+  private readonly pid: number | null;
+
+  constructor(url: string, pid: number | null, label = 'other') {
+    this.address = parseAddress(url);
+    this.label = label;
+    this.pid = pid ?? (isLocal(this.address.host) ? listenerOf(this.address.port) : null);
+  }
+
+  pids(): readonly number[] {
+    return this.pid === null ? [] : withChildren(this.pid);
+  }
+
+  async stop(): Promise<void> {}
+}
+
+function isLocal(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.');
+}
