@@ -2,11 +2,12 @@
 // Owns the command line, the order of the runs and the results file. Starts a generator process per run.
 
 import { execFileSync, fork } from 'node:child_process';
-import { appendFileSync, mkdirSync } from 'node:fs';
-import { cpus, loadavg } from 'node:os';
+import { appendFileSync, mkdirSync, mkdtempSync } from 'node:fs';
+import { cpus, loadavg, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { describeFolder } from './profile.ts';
 import { type Row, table } from './report.ts';
 import { OtherBroker, OwnBroker, ROOT, type Target } from './target.ts';
 import type { Answer, Job } from './worker.ts';
@@ -24,6 +25,7 @@ const HELP = `npm run bench -- [options]
   --not-ours          leave our broker out
   --node-flags "…"    flags for our broker's node, such as --cpu-prof
   --broker-flags "…"  flags for 'leveret start'
+  --profile           CPU profile of our broker over the whole run; its functions by self time (best with --only and --rounds 1)
   --json FILE         append a JSON line per run (bench/results/<date>.jsonl); "none" for no file
   --list              print the workloads and stop
 `;
@@ -85,6 +87,7 @@ async function main(): Promise<void> {
       'not-ours': { type: 'boolean', default: false },
       'node-flags': { type: 'string' },
       'broker-flags': { type: 'string' },
+      profile: { type: 'boolean', default: false },
       json: { type: 'string' },
       list: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -105,9 +108,12 @@ async function main(): Promise<void> {
     scale: positive('scale', flags.scale),
   };
   const targets: Target[] = [];
+  const profiles = flags.profile ? mkdtempSync(join(tmpdir(), 'leveret-profile-')) : null;
+  const nodeFlags = words(flags['node-flags']);
+  if (profiles !== null) nodeFlags.push('--cpu-prof', `--cpu-prof-dir=${profiles}`);
   try {
     if (!flags['not-ours']) {
-      const own = { nodeFlags: words(flags['node-flags']), flags: words(flags['broker-flags']) };
+      const own = { nodeFlags, flags: words(flags['broker-flags']) };
       targets.push(await OwnBroker.start(own));
     }
     if (flags.against !== undefined) {
@@ -122,6 +128,13 @@ async function main(): Promise<void> {
   } finally {
     for (const target of targets) await target.stop();
   }
+  if (profiles !== null) process.stdout.write(`\n${profiles}/${describeFolder(profiles, 45)}\n`);
+}
+
+/** What the broker calls itself; told apart when both targets are the same product. */
+function columnLabel(result: RunResult, target: Target, taken: readonly string[]): string {
+  const name = `${result.product} ${result.version}`.trim() || target.label;
+  return taken.includes(name) ? `${name} (${target.label})` : name;
 }
 
 type Shape = Pick<Job['options'], 'seconds' | 'warmupSeconds' | 'scale'>;
@@ -154,7 +167,7 @@ async function runAll(
             workload,
             options: { ...shape, address: target.address, pids: target.pids() },
           });
-          const label = `${result.product} ${result.version}`.trim() || target.label;
+          const label = labels.get(target) ?? columnLabel(result, target, [...labels.values()]);
           labels.set(target, label);
           rows.push({ workload, label, metrics: result.metrics });
           const line = { date: new Date().toISOString(), ...facts, load, ...shape, round, ...result };

@@ -279,7 +279,7 @@ async function latency(bench: Bench, size: number, perSecond: number): Promise<M
 }
 
 /** A backlog: `count` persistent messages with confirms and no consumer, then one consumer that takes them all. */
-async function fillAndDrain(bench: Bench, size: number, count: number): Promise<Metric[]> {
+export async function fillAndDrain(bench: Bench, size: number, count: number): Promise<Metric[]> {
   const { link, confirms } = await bench.confirming(1000);
   const queue = await bench.queue(link, 'q', true);
   const message = link.encode({ exchange: '', routingKey: queue, persistent: true, body: filled(size) });
