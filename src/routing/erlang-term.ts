@@ -20,7 +20,7 @@ export function erlangTerm(value: FieldValue): string {
       return 'undefined';
     case 'f':
     case 'd':
-      return Number.isInteger(value.value) ? value.value.toFixed(1) : String(value.value);
+      return float(value.value);
     case 'D':
       return `{${value.value.scale},${value.value.value}}`;
     case 'A':
@@ -37,6 +37,13 @@ export function erlangTerm(value: FieldValue): string {
   }
 }
 
+/** Erlang always shows a fraction: `1.0`, `1.0e300`. */
+function float(value: number): string {
+  const [digits = '', exponent] = String(value).split('e');
+  const mantissa = digits.includes('.') ? digits : `${digits}.0`;
+  return exponent === undefined ? mantissa : `${mantissa}e${exponent.replace('+', '')}`;
+}
+
 /** Printable bytes (of Latin-1, as Erlang has it) as a quoted string, anything else as a list of numbers. */
 function binary(bytes: Buffer): string {
   if (bytes.length === 0) return '<<>>';
@@ -44,8 +51,9 @@ function binary(bytes: Buffer): string {
     const printable = (byte >= 32 && byte < 127) || byte >= 160 || (byte >= 8 && byte <= 13) || byte === 27;
     if (!printable) return `<<${bytes.join(',')}>>`;
   }
-  // Erlang knows no Unicode here: it shows each byte of a UTF-8 sequence as a character of its own.
-  return `<<"${bytes.toString('latin1').replace(/["\\]/g, '\\$&').replace(/[\b\t\n\v\f\r\x1b]/g, escapeOf)}">>`;
+  const quoted = textOf(bytes).replace(/["\\]/g, '\\$&');
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones Erlang escapes.
+  return `<<"${quoted.replace(/[\b\t\n\v\f\r\x1b]/g, escapeOf)}">>`;
 }
 
 function escapeOf(character: string): string {

@@ -25,7 +25,12 @@ class Rule {
   /** Look-up that took this rule last, so that an `any` rule counts once. */
   visit = 0;
 
-  constructor(destination: Destination, any: boolean, names: readonly string[], values: readonly FieldValue[]) {
+  constructor(
+    destination: Destination,
+    any: boolean,
+    names: readonly string[],
+    values: readonly FieldValue[],
+  ) {
     this.destination = destination;
     this.any = any;
     this.names = names;
@@ -35,9 +40,9 @@ class Rule {
 
 /** The rules that require one header. */
 class HeaderNode {
-  /** Rules by the exact value they require, for values that have a text form. */
+  /** Rules by the text form of the value they require. */
   readonly byValue = new Map<string, Set<Rule>>();
-  /** Rules that require a value without a text form (tables, floats, ...), each compared in turn. */
+  /** Rules that require a value without a text form (tables, arrays, decimals), each compared in turn. */
   readonly byComparison = new Set<Rule>();
   /** Rules that only require the header to be there. */
   readonly byPresence = new Set<Rule>();
@@ -113,10 +118,8 @@ export class HeadersRouter implements Router {
       for (const rule of node.byPresence) this.#take(rule, headers, out);
       const text = textForm(value);
       const equal = text === null ? undefined : node.byValue.get(text);
-      if (equal !== undefined) for (const rule of equal) this.#take(rule, headers, out);
-      for (const rule of node.byComparison) {
-        if (!rule.any || requires(rule, name, value)) this.#take(rule, headers, out);
-      }
+      if (equal !== undefined) for (const rule of equal) this.#takeEqual(rule, name, value, headers, out);
+      for (const rule of node.byComparison) this.#takeEqual(rule, name, value, headers, out);
     }
   }
 
@@ -127,6 +130,11 @@ export class HeadersRouter implements Router {
       rule.visit = this.#visit;
       out.push(rule.destination);
     }
+  }
+
+  /** As #take for a rule that was found under a value which is only likely to be the one it wants. */
+  #takeEqual(rule: Rule, name: string, value: FieldValue, headers: FieldTable, out: Destination[]): void {
+    if (!rule.any || requires(rule, name, value)) this.#take(rule, headers, out);
   }
 
   /** Which condition of an `all` rule fewest other rules hang under. A mere presence is taken only when there is nothing else. */
@@ -202,7 +210,7 @@ function matchesAll(rule: Rule, headers: FieldTable): boolean {
     if (value === undefined) return false;
     const wanted = rule.values[i]!;
     // RabbitMQ: a void argument asks only that the header be there.
-    if (wanted.tag !== 'V' && !sameValue(wanted, value)) return false;
+    if (wanted.tag !== 'V' && !sameHeader(wanted, value)) return false;
   }
   return true;
 }
@@ -210,28 +218,39 @@ function matchesAll(rule: Rule, headers: FieldTable): boolean {
 /** True when the rule has this very header among its conditions. */
 function requires(rule: Rule, name: string, value: FieldValue): boolean {
   for (let i = 0; i < rule.names.length; i++) {
-    if (rule.names[i] === name && sameValue(rule.values[i]!, value)) return true;
+    if (rule.names[i] === name && sameHeader(rule.values[i]!, value)) return true;
   }
   return false;
 }
 
-/** A text that two values share exactly when they are the same value; null for the types that are rare in bindings. */
+/** RabbitMQ: a long string and a byte array of the same octets are the same header. */
+function sameHeader(wanted: FieldValue, value: FieldValue): boolean {
+  if (wanted.tag === 'S' && value.tag === 'x') return octetsOf(wanted.value).equals(value.value);
+  if (wanted.tag === 'x' && value.tag === 'S') return wanted.value.equals(octetsOf(value.value));
+  return sameValue(wanted, value);
+}
+
+function octetsOf(value: string | Buffer): Buffer {
+  return typeof value === 'string' ? Buffer.from(value, 'utf8') : value;
+}
+
+/**
+ * A text that values share when they are the same; values that share it are compared all the same, so that it need not tell `1` from
+ * `1.0` or a long string from a byte array. Null for the types that are rare in bindings.
+ */
 function textForm(value: FieldValue): string | null {
   switch (value.tag) {
     case 'S':
-      return typeof value.value === 'string' ? `s${value.value}` : `z${value.value.toString('latin1')}`;
+    case 'x':
+      return `s${textOf(value.value)}`;
     case 't':
       return value.value ? 'true' : 'false';
-    case 'b':
-    case 'B':
-    case 's':
-    case 'u':
-    case 'I':
-    case 'i':
-    case 'l':
-    case 'L':
-      return `i${value.value}`;
-    default:
+    case 'D':
+    case 'A':
+    case 'F':
+    case 'V':
       return null;
+    default:
+      return `n${value.value}`;
   }
 }
