@@ -1,0 +1,211 @@
+// Frames out of a stream of chunks. Owns framing: where a frame starts and stops, its size limit, its end octet, and what a frame of a
+// type may look like at all. Knows nothing of channels' states or of what methods mean.
+//
+// A pull reader: `push(chunk)`, then `next()` until it is false; the frame's parts are read from the reader, no object per frame.
+// A frame that lies whole in a chunk is read in place; one that is split is assembled in a buffer of its own.
+//
+// Invariants: the size of a frame is checked before a byte is allotted for it; a frame is valid until the next `next()` or `push()`;
+// after `next()` returned false the reader holds no chunk, only the beginning of a frame, if there is one.
+
+import {
+  FRAME_BODY,
+  FRAME_END,
+  FRAME_HEADER,
+  FRAME_HEARTBEAT,
+  FRAME_METHOD,
+  FRAME_OVERHEAD,
+  UNEXPECTED_FRAME,
+} from './constants.ts';
+import { brokenFrame, DecodeError, unexpectedFrameText } from './errors.ts';
+import { u16At, u32At } from './octets.ts';
+
+/** Octets in front of the payload: type, channel, size. */
+const HEADER_OCTETS = 7;
+/** RabbitMQ accepts payloads of this much more than frame_max - 8. */
+const SIZE_TOLERANCE = FRAME_OVERHEAD;
+/** Payload limit when frame_max is 0, "no limit": a body may not be larger either. */
+const PAYLOAD_MAX = 536_870_912;
+/** A split frame's buffer starts with at most this size and grows with what arrives: an announced size alone costs little. */
+const ASSEMBLY_START_MAX = 262_144;
+
+const NOTHING = Buffer.alloc(0);
+
+/** Takes the stream apart. One for each connection. */
+export class FrameReader {
+  /** Negotiated largest frame, 0 for no limit; may be set between frames. */
+  frameMax: number;
+  /** The current frame's type octet. */
+  type: number;
+  /** The current frame's channel. */
+  channel: number;
+  /** Where the current frame's payload is, `start` … `stop`. */
+  buffer: Buffer;
+  start: number;
+  stop: number;
+  /** What was pushed, and how far it has been read. */
+  private chunk: Buffer;
+  private at: number;
+  /** The beginning of a frame that is not complete, null when there is none; its first `have` of `need` octets are there. */
+  private partial: Buffer | null;
+  private have: number;
+  private need: number;
+  /** True after an error that left us not knowing where the next frame starts. */
+  private lost: boolean;
+
+  constructor(frameMax: number) {
+    this.frameMax = frameMax;
+    this.type = 0;
+    this.channel = 0;
+    this.buffer = NOTHING;
+    this.start = 0;
+    this.stop = 0;
+    this.chunk = NOTHING;
+    this.at = 0;
+    this.partial = null;
+    this.have = 0;
+    this.need = 0;
+    this.lost = false;
+  }
+
+  /** Hands over what the socket brought. The chunk must stay as it is until `next()` has returned false. */
+  push(chunk: Buffer): void {
+    if (this.lost) return;
+    // Not read to its end: a caller that stopped between two frames gets the rest first.
+    this.chunk = this.at < this.chunk.length ? Buffer.concat([this.chunk.subarray(this.at), chunk]) : chunk;
+    this.at = 0;
+  }
+
+  /**
+   * Moves on to the next frame; false when there is no complete one.
+   * @throws DecodeError 501 or 505 with RabbitMQ's text. After a frame that is too large or does not end as it must, the reader is
+   * lost and reads nothing more; after any other error it goes on behind the refused frame.
+   */
+  next(): boolean {
+    if (this.partial !== null) return this.nextSplit(this.partial);
+    const buf = this.chunk;
+    const at = this.at;
+    const left = buf.length - at;
+    if (left < HEADER_OCTETS) return this.keep(left, HEADER_OCTETS);
+    const size = u32At(buf, at + 3);
+    if (size > this.frameMax) this.checkSize(buf[at]!, size);
+    if (left < size + FRAME_OVERHEAD) return this.keep(left, size + FRAME_OVERHEAD);
+    this.at = at + size + FRAME_OVERHEAD;
+    this.accept(buf, at, at + HEADER_OCTETS + size);
+    return true;
+  }
+
+  /** Class and method id of the current frame, which must be a method frame: `(class << 16) | method`. */
+  methodId(): number {
+    return (u16At(this.buffer, this.start) << 16) | u16At(this.buffer, this.start + 2);
+  }
+
+  /** Makes the frame from `at` on the current one. `stop` is where its end octet is. */
+  private accept(buf: Buffer, at: number, stop: number): void {
+    const type = buf[at]!;
+    const channel = u16At(buf, at + 1);
+    const start = at + HEADER_OCTETS;
+    // AMQP 0-9-1 4.2.3: anything but 0xCE is fatal.
+    if (buf[stop] !== FRAME_END) {
+      this.lose();
+      throw brokenFrame(type, `{invalid_frame_end_marker,${buf[stop]!}}`, buf, start, stop);
+    }
+    if (type === FRAME_METHOD) {
+      if (stop - start < 4) throw brokenFrame(type, 'unknown_frame', buf, start, stop);
+    } else if (type === FRAME_BODY) {
+      if (channel === 0) throw unexpectedFrame(type, buf, start, stop);
+    } else checkOther(type, channel, buf, start, stop);
+    this.type = type;
+    this.channel = channel;
+    this.buffer = buf;
+    this.start = start;
+    this.stop = stop;
+  }
+
+  private checkSize(type: number, size: number): void {
+    const limit = this.frameMax === 0 ? PAYLOAD_MAX : this.frameMax - FRAME_OVERHEAD;
+    if (size <= limit + SIZE_TOLERANCE) return;
+    this.lose();
+    throw brokenFrame(type, `{frame_too_large,${size},${limit}}`, NOTHING, 0, 0);
+  }
+
+  private lose(): void {
+    this.lost = true;
+    this.partial = null;
+    this.release();
+  }
+
+  /** Lets go of the chunk and of the last frame. */
+  private release(): void {
+    this.chunk = NOTHING;
+    this.at = 0;
+    this.buffer = NOTHING;
+    this.start = 0;
+    this.stop = 0;
+  }
+
+  /** Keeps the last `left` octets of the chunk as the beginning of a frame that has `need` octets as far as we know. */
+  private keep(left: number, need: number): boolean {
+    if (left > 0) {
+      const partial = Buffer.allocUnsafe(Math.min(need, Math.max(ASSEMBLY_START_MAX, left)));
+      this.chunk.copy(partial, 0, this.at);
+      this.partial = partial;
+      this.have = left;
+      this.need = need;
+    }
+    this.release();
+    return false;
+  }
+
+  /** As `next`, when the frame has begun in an earlier chunk. */
+  private nextSplit(partial: Buffer): boolean {
+    if (this.have < HEADER_OCTETS) {
+      if (!this.take(partial, HEADER_OCTETS)) return false;
+      const size = u32At(partial, 3);
+      if (size > this.frameMax) this.checkSize(partial[0]!, size);
+      this.need = size + FRAME_OVERHEAD;
+    }
+    while (this.have < this.need) {
+      const assembly = this.roomy(this.need);
+      if (!this.take(assembly, Math.min(this.need, assembly.length))) return false;
+    }
+    const frame = this.partial ?? partial;
+    this.partial = null;
+    this.accept(frame, 0, this.need - 1);
+    return true;
+  }
+
+  /** The assembly buffer, made larger when it is full. */
+  private roomy(need: number): Buffer {
+    const partial = this.partial ?? NOTHING;
+    if (this.have < partial.length) return partial;
+    const larger = Buffer.allocUnsafe(Math.min(need, Math.max(ASSEMBLY_START_MAX, this.have * 2)));
+    partial.copy(larger, 0, 0, this.have);
+    this.partial = larger;
+    return larger;
+  }
+
+  /** Takes octets from the chunk until `to` has the first `upTo` ones; false, and the chunk let go, when there are not enough. */
+  private take(to: Buffer, upTo: number): boolean {
+    const wanted = upTo - this.have;
+    const taken = Math.min(wanted, this.chunk.length - this.at);
+    this.chunk.copy(to, this.have, this.at, this.at + taken);
+    this.have += taken;
+    this.at += taken;
+    if (taken === wanted) return true;
+    this.release();
+    return false;
+  }
+}
+
+function checkOther(type: number, channel: number, buf: Buffer, start: number, stop: number): void {
+  if (type === FRAME_HEADER) {
+    if (stop - start < 12) throw brokenFrame(type, 'unknown_frame', buf, start, stop);
+    if (channel === 0) throw unexpectedFrame(type, buf, start, stop);
+  } else if (type === FRAME_HEARTBEAT && stop === start) {
+    if (channel !== 0) throw unexpectedFrame(type, buf, start, stop);
+  } else throw brokenFrame(type, 'unknown_frame', buf, start, stop);
+}
+
+function unexpectedFrame(type: number, buf: Buffer, start: number, stop: number): DecodeError {
+  return new DecodeError(UNEXPECTED_FRAME, unexpectedFrameText(type, buf, start, stop));
+}

@@ -1,0 +1,232 @@
+// Frames into chunks. Owns the memory that outgoing bytes are gathered in and the layout of a frame around its payload.
+// Knows nothing of sockets, channels or of what a method means: generated encoders write the arguments.
+//
+// Invariants: between `reserve(n)` and the n-th octet written after it `buffer` does not change; chunks come out in the order in which
+// they were written; after `detach()` the writer holds no memory, so an idle connection costs none.
+
+import {
+  BASIC_CLASS,
+  FRAME_BODY,
+  FRAME_END,
+  FRAME_HEADER,
+  FRAME_HEARTBEAT,
+  FRAME_METHOD,
+  FRAME_OVERHEAD,
+} from './constants.ts';
+import { writeU16, writeU32, writeU64 } from './octets.ts';
+import { writeShortString } from './short-strings.ts';
+
+/** A piece of output: the first `length` octets of `buffer`. */
+export interface Chunk {
+  readonly buffer: Buffer;
+  length: number;
+}
+
+/** Chunk size when nobody says otherwise. */
+const CHUNK_OCTETS = 65_536;
+/** Free chunks kept when nobody says otherwise. */
+const CHUNKS_KEPT = 64;
+/** Below this many octets a loop beats `Buffer.copy`, which costs the same whatever the size (measured: bench/micro/decode.ts). */
+const LOOP_COPY_MAX = 24;
+
+const NOTHING = Buffer.alloc(0);
+
+/** Chunks for all connections of a broker; keeps a bounded number of free ones. */
+export class ChunkPool {
+  /** Size of a chunk. */
+  readonly chunkBytes: number;
+  /** Free chunks kept at most. */
+  private readonly keep: number;
+  private readonly free: Buffer[];
+
+  constructor(chunkBytes: number = CHUNK_OCTETS, keep: number = CHUNKS_KEPT) {
+    this.chunkBytes = chunkBytes;
+    this.keep = keep;
+    this.free = [];
+  }
+
+  /** An empty chunk of `chunkBytes`. Its memory is not cleared. */
+  take(): Chunk {
+    return { buffer: this.free.pop() ?? Buffer.allocUnsafeSlow(this.chunkBytes), length: 0 };
+  }
+
+  /** Takes a chunk back, when nobody reads it any more. One of another size is left to the garbage collector. */
+  give(chunk: Chunk): void {
+    if (chunk.buffer.length === this.chunkBytes && this.free.length < this.keep) this.free.push(chunk.buffer);
+  }
+}
+
+/** Gathers what one connection sends until it is detached. */
+export class FrameWriter {
+  /** Chunk being written. */
+  buffer: Buffer;
+  /** Where the next octet goes in it. */
+  at: number;
+  private readonly pool: ChunkPool;
+  /** Chunks that are full, in order. */
+  private finished: Chunk[];
+  /** Octets in them. */
+  private finishedBytes: number;
+  /** Where the method frame begun last starts in `buffer`. */
+  private frameAt: number;
+
+  constructor(pool: ChunkPool) {
+    this.buffer = NOTHING;
+    this.at = 0;
+    this.pool = pool;
+    this.finished = [];
+    this.finishedBytes = 0;
+    this.frameAt = 0;
+  }
+
+  /** Octets written and not detached. */
+  get pendingBytes(): number {
+    return this.finishedBytes + this.at;
+  }
+
+  /** After it, `bytes` octets may be written at `buffer[at]` and up. */
+  reserve(bytes: number): void {
+    if (this.at + bytes > this.buffer.length) this.makeRoom(bytes);
+  }
+
+  /** Everything written so far, in order; the caller gives the chunks back to the pool once they are sent. */
+  detach(): Chunk[] {
+    this.finish();
+    const chunks = this.finished;
+    this.finished = [];
+    this.finishedBytes = 0;
+    return chunks;
+  }
+
+  /** Starts a method frame; its arguments follow, then `endMethod`. Room for all of it must have been reserved. */
+  beginMethod(channel: number, id: number): void {
+    const buf = this.buffer;
+    const at = this.at;
+    this.frameAt = at;
+    buf[at] = FRAME_METHOD;
+    buf[at + 1] = channel >>> 8;
+    buf[at + 2] = channel;
+    writeU32(buf, at + 7, id);
+    this.at = at + 11;
+  }
+
+  /** Ends the method frame. */
+  endMethod(): void {
+    const buf = this.buffer;
+    const at = this.at;
+    writeU32(buf, this.frameAt + 3, at - this.frameAt - 7);
+    buf[at] = FRAME_END;
+    this.at = at + 1;
+  }
+
+  /** Octet 0 … 255; room must have been reserved, as for all of these. */
+  u8(value: number): void {
+    this.buffer[this.at++] = value;
+  }
+
+  u16(value: number): void {
+    writeU16(this.buffer, this.at, value);
+    this.at += 2;
+  }
+
+  u32(value: number): void {
+    writeU32(this.buffer, this.at, value);
+    this.at += 4;
+  }
+
+  u64(value: number | bigint): void {
+    this.at = writeU64(this.buffer, this.at, value);
+  }
+
+  /** Length octet and text; takes up to 256 octets. @throws InvariantError when it has more than 255 octets */
+  writeShortString(text: string): void {
+    this.at = writeShortString(this.buffer, this.at, text);
+  }
+
+  /** Length and octets; takes 4 + length octets. */
+  writeLongString(octets: Buffer): void {
+    this.u32(octets.length);
+    this.at += octets.copy(this.buffer, this.at);
+  }
+
+  /** Content header frame of class basic. `properties` are the flags word and the values, as `encodeProperties` makes them. */
+  contentHeader(channel: number, bodySize: number, properties: Buffer): void {
+    const length = properties.length;
+    this.reserve(FRAME_OVERHEAD + 12 + length);
+    const buf = this.buffer;
+    const at = this.at;
+    this.beginFrame(FRAME_HEADER, channel, 12 + length);
+    writeU16(buf, at + 7, BASIC_CLASS);
+    writeU16(buf, at + 9, 0);
+    writeU64(buf, at + 11, bodySize);
+    copyOctets(buf, at + 19, properties, 0, length);
+    buf[at + 19 + length] = FRAME_END;
+    this.at = at + 20 + length;
+  }
+
+  /** The body `src[start, end)` in frames of at most `frameMax` octets (0: no limit). An empty body has no frame. */
+  bodyFrames(channel: number, src: Buffer, start: number, end: number, frameMax: number): void {
+    const payloadMax = frameMax === 0 ? end - start : frameMax - FRAME_OVERHEAD;
+    for (let from = start; from < end; from += payloadMax) {
+      const to = Math.min(end, from + payloadMax);
+      this.reserve(FRAME_OVERHEAD);
+      this.beginFrame(FRAME_BODY, channel, to - from);
+      this.appendRaw(src, from, to);
+      this.reserve(1);
+      this.buffer[this.at++] = FRAME_END;
+    }
+  }
+
+  /** A heartbeat frame. */
+  heartbeat(): void {
+    this.reserve(FRAME_OVERHEAD);
+    this.beginFrame(FRAME_HEARTBEAT, 0, 0);
+    this.buffer[this.at++] = FRAME_END;
+  }
+
+  /** Copies `src[start, end)` to the output, over as many chunks as it takes. */
+  appendRaw(src: Buffer, start: number, end: number): void {
+    let from = start;
+    while (from < end) {
+      if (this.at === this.buffer.length) this.makeRoom(1);
+      const to = Math.min(end, from + this.buffer.length - this.at);
+      copyOctets(this.buffer, this.at, src, from, to);
+      this.at += to - from;
+      from = to;
+    }
+  }
+
+  private beginFrame(type: number, channel: number, size: number): void {
+    const buf = this.buffer;
+    const at = this.at;
+    buf[at] = type;
+    buf[at + 1] = channel >>> 8;
+    buf[at + 2] = channel;
+    writeU32(buf, at + 3, size);
+    this.at = at + 7;
+  }
+
+  private makeRoom(bytes: number): void {
+    this.finish();
+    this.buffer = bytes > this.pool.chunkBytes ? Buffer.allocUnsafeSlow(bytes) : this.pool.take().buffer;
+  }
+
+  /** Puts the chunk being written behind the finished ones. */
+  private finish(): void {
+    if (this.at > 0) {
+      this.finished.push({ buffer: this.buffer, length: this.at });
+      this.finishedBytes += this.at;
+    } else if (this.buffer !== NOTHING) this.pool.give({ buffer: this.buffer, length: 0 });
+    this.buffer = NOTHING;
+    this.at = 0;
+  }
+}
+
+function copyOctets(to: Buffer, at: number, src: Buffer, start: number, end: number): void {
+  const length = end - start;
+  if (length > LOOP_COPY_MAX) {
+    src.copy(to, at, start, end);
+    return;
+  }
+  for (let i = 0; i < length; i++) to[at + i] = src[start + i]!;
+}
