@@ -71,7 +71,7 @@ export function renderConstants(protocol: ProtocolSpec): string {
     header('Frame types, class and method ids, reply codes. Knows nothing of what they are used for.') +
     FRAMES;
   text += '/** Class ids. */\n';
-  for (const owner of protocol.classes) text += `export const ${upper(owner.name)}_CLASS = ${owner.id};\n`;
+  for (const owner of protocol.classes) text += `export const CLASS_${upper(owner.name)} = ${owner.id};\n`;
   text += '\n/** Method ids: `(class << 16) | method`. */\n';
   for (const owner of protocol.classes) {
     for (const method of owner.methods) {

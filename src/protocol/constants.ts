@@ -14,14 +14,14 @@ export const FRAME_OVERHEAD = 8;
 export const FRAME_MIN_SIZE = 4096;
 
 /** Class ids. */
-export const CONNECTION_CLASS = 10;
-export const CHANNEL_CLASS = 20;
-export const ACCESS_CLASS = 30;
-export const EXCHANGE_CLASS = 40;
-export const QUEUE_CLASS = 50;
-export const BASIC_CLASS = 60;
-export const CONFIRM_CLASS = 85;
-export const TX_CLASS = 90;
+export const CLASS_CONNECTION = 10;
+export const CLASS_CHANNEL = 20;
+export const CLASS_ACCESS = 30;
+export const CLASS_EXCHANGE = 40;
+export const CLASS_QUEUE = 50;
+export const CLASS_BASIC = 60;
+export const CLASS_CONFIRM = 85;
+export const CLASS_TX = 90;
 
 /** Method ids: `(class << 16) | method`. */
 export const CONNECTION_START = 0x000a000a;

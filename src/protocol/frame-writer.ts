@@ -5,7 +5,7 @@
 // they were written; after `detach()` the writer holds no memory, so an idle connection costs none.
 
 import {
-  BASIC_CLASS,
+  CLASS_BASIC,
   FRAME_BODY,
   FRAME_END,
   FRAME_HEADER,
@@ -156,7 +156,7 @@ export class FrameWriter {
     const buf = this.buffer;
     const at = this.at;
     this.beginFrame(FRAME_HEADER, channel, 12 + length);
-    writeU16(buf, at + 7, BASIC_CLASS);
+    writeU16(buf, at + 7, CLASS_BASIC);
     writeU16(buf, at + 9, 0);
     writeU64(buf, at + 11, bodySize);
     copyOctets(buf, at + 19, properties, 0, length);
