@@ -1,5 +1,5 @@
 // Writes the generated files of src/protocol/ from the table, or with `--check` says whether they are fresh.
-// Runs from the root of the project, compiled: Node 20 reads no TypeScript.
+// Node 20 reads no TypeScript: `npm run generate` runs it through `.ci/typescript.mjs`.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -53,4 +53,6 @@ function main(root: string, check: boolean): void {
   console.log(stale.length === 0 ? 'generated files are fresh' : `wrote ${stale.join(', ')}`);
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) main(process.cwd(), process.argv.includes('--check'));
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  main(fileURLToPath(new URL('..', import.meta.url)), process.argv.includes('--check'));
+}
