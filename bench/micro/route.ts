@@ -1,5 +1,5 @@
-// How long one route takes, by exchange type and number of bindings. Run: node bench/micro/route.ts
-// (Node 22.18+; older: npx tsx). Prints nanoseconds per route, the best of five rounds: trust ratios, not absolutes.
+// How long one route takes, by exchange type and number of bindings. Run: node .ci/ready.mjs run bench/micro/route.ts
+// Prints nanoseconds per route, the best of five rounds: trust ratios, not absolutes.
 
 import { EMPTY_TABLE, type FieldTable, tableOf } from '../../src/protocol/field-values.ts';
 import type { Destination, Routable, Router } from '../../src/routing/router.ts';
