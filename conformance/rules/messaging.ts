@@ -1,5 +1,6 @@
 // Rules of exchanges, queues, messages, confirms, transactions and permissions, put together from their own files.
 import type { Rule } from '../rules.ts';
 import { exchangeRules } from './exchange.ts';
+import { queueRules } from './queue.ts';
 
-export const messagingRules: readonly Rule[] = [...exchangeRules];
+export const messagingRules: readonly Rule[] = [...exchangeRules, ...queueRules];

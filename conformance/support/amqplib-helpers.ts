@@ -41,7 +41,14 @@ interface WireConnection {
   serverProperties: Fields;
   stream: Socket;
   sendMethod(channel: number, id: number, fields: Fields): boolean;
-  sendMessage(channel: number, id: number, fields: Fields, propertiesId: number, properties: Fields, body: Buffer): boolean;
+  sendMessage(
+    channel: number,
+    id: number,
+    fields: Fields,
+    propertiesId: number,
+    properties: Fields,
+    body: Buffer,
+  ): boolean;
   on(event: 'close', listener: (error?: Error) => void): void;
 }
 
@@ -226,8 +233,13 @@ export class Channel {
   private readonly calls: PendingCall[] = [];
   private readonly watchers = new Set<() => void>();
   private readonly taken = new Set<Received>();
-  private partial: { method: string; fields: Fields; properties: amqplib.MessageProperties | null; size: number; chunks: Buffer[] } | null =
-    null;
+  private partial: {
+    method: string;
+    fields: Fields;
+    properties: amqplib.MessageProperties | null;
+    size: number;
+    chunks: Buffer[];
+  } | null = null;
 
   constructor(peer: Peer, wire: WireConnection, number: number) {
     this.peer = peer;
@@ -293,18 +305,39 @@ export class Channel {
   }
 
   /**
-   * When it returns, the queue has handled all this channel sent to it, and every delivery that followed from that has arrived.
-   * The first round trip goes through the queue, the second through the channel behind its deliveries.
+   * Counts of a queue, and every delivery that the queue made before it counted has arrived on this channel.
+   * The count may overtake publishes and acks on their way to the queue: wait for confirms first, or use `untilReady`.
    */
   async settle(queue: string): Promise<{ messageCount: number; consumerCount: number }> {
-    const counts = await this.call<{ messageCount: number; consumerCount: number }>('queue.declare', { queue, passive: true });
+    const counts = await this.call<{ messageCount: number; consumerCount: number }>('queue.declare', {
+      queue,
+      passive: true,
+    });
     await this.fence();
     return counts;
   }
 
-  /** The number of ready messages in a queue. */
-  async ready(queue: string): Promise<number> {
-    return (await this.settle(queue)).messageCount;
+  /** Asks for the number of ready messages until it is `count`. */
+  async untilReady(queue: string, count: number): Promise<void> {
+    await this.untilCounts(queue, { messageCount: count });
+  }
+
+  /** Asks for a queue's counts until they are as given. */
+  async untilCounts(
+    queue: string,
+    expected: { messageCount?: number; consumerCount?: number },
+  ): Promise<void> {
+    const deadline = Date.now() + WAIT_MS;
+    for (;;) {
+      const { messageCount, consumerCount } = await this.settle(queue);
+      const actual = {
+        messageCount: expected.messageCount === undefined ? undefined : messageCount,
+        consumerCount: expected.consumerCount === undefined ? undefined : consumerCount,
+      };
+      if (actual.messageCount === expected.messageCount && actual.consumerCount === expected.consumerCount)
+        return;
+      if (Date.now() > deadline) expect(actual, `counts of ${queue}`).toEqual(expected);
+    }
   }
 
   /** basic.get; null when the queue is empty. */
@@ -326,7 +359,13 @@ export class Channel {
   /** basic.consume. The consumer's inbox fills from the journal. */
   async consume(
     queue: string,
-    options: { consumerTag?: string; noAck?: boolean; exclusive?: boolean; noLocal?: boolean; arguments?: Fields } = {},
+    options: {
+      consumerTag?: string;
+      noAck?: boolean;
+      exclusive?: boolean;
+      noLocal?: boolean;
+      arguments?: Fields;
+    } = {},
   ): Promise<Consumer> {
     const ok = await this.call<{ consumerTag: string }>('basic.consume', { queue, ...options });
     return new Consumer(this, ok.consumerTag);
@@ -367,7 +406,10 @@ export class Channel {
   ): Promise<void> {
     const before = this.settledUpTo();
     for (const body of bodies) this.publish(exchange, routingKey, body, properties);
-    await this.until(() => this.settledUpTo() >= before + bodies.length, `confirms of ${bodies.length} messages`);
+    await this.until(
+      () => this.settledUpTo() >= before + bodies.length,
+      `confirms of ${bodies.length} messages`,
+    );
   }
 
   /** How many publishes the server has settled: the highest number n such that 1..n are all acked or nacked. */
@@ -389,7 +431,8 @@ export class Channel {
     if (done()) return Promise.resolve();
     if (this.closing !== null) return Promise.reject(new Refusal(this.closing));
     return within(
-      () => `no ${what} on channel ${this.number}; it got ${JSON.stringify(this.journal.map((entry) => entry.method))}`,
+      () =>
+        `no ${what} on channel ${this.number}; it got ${JSON.stringify(this.journal.map((entry) => entry.method))}`,
       (waiter) => {
         const look = (): void => {
           if (done()) waiter.resolve();
@@ -457,7 +500,9 @@ export class Channel {
       });
     }
     if (this.closing === null) {
-      throw new Error(`expected ${expected.code} ${String(expected.text)}, but the server carried on: ${JSON.stringify(answer)}`);
+      throw new Error(
+        `expected ${expected.code} ${String(expected.text)}, but the server carried on: ${JSON.stringify(answer)}`,
+      );
     }
     checkClosing(this.closing, expected);
   }
@@ -508,14 +553,24 @@ export class Channel {
   private arrived(received: Received): void {
     this.journal.push(received);
     if (received.method === 'channel.close') {
-      const { replyCode, replyText, classId, methodId: method } = received.fields as {
+      const {
+        replyCode,
+        replyText,
+        classId,
+        methodId: method,
+      } = received.fields as {
         replyCode: number;
         replyText: string;
         classId: number;
         methodId: number;
       };
       this.wire.sendMethod(this.number, methodId('channel.close-ok'), {});
-      this.end({ scope: 'channel', code: replyCode, text: replyText, method: methodName((classId << 16) | method) });
+      this.end({
+        scope: 'channel',
+        code: replyCode,
+        text: replyText,
+        method: methodName((classId << 16) | method),
+      });
       return;
     }
     const head = this.calls[0];
@@ -524,7 +579,9 @@ export class Channel {
       head.resolve(received);
     } else if (received.method.endsWith('-ok') || received.method === 'basic.get-empty') {
       // A reply nobody waits for: a broker that answers a no-wait request, or out of order.
-      this.peer.violations.push(`${received.method} arrived, expected ${head?.replies.join(' or ') ?? 'no reply'}`);
+      this.peer.violations.push(
+        `${received.method} arrived, expected ${head?.replies.join(' or ') ?? 'no reply'}`,
+      );
     }
     this.wake();
   }
@@ -615,7 +672,12 @@ export class Peer {
     const accept = zero.accept;
     zero.accept = (frame) => {
       if (frame.id === methodId('connection.close')) {
-        const { replyCode, replyText, classId, methodId: method } = frame.fields as {
+        const {
+          replyCode,
+          replyText,
+          classId,
+          methodId: method,
+        } = frame.fields as {
           replyCode: number;
           replyText: string;
           classId: number;
@@ -784,7 +846,8 @@ export class Scene {
     for (const peer of this.peers) {
       wrong.push(...peer.violations);
       for (const channel of peer.channels) {
-        if (channel.afterClose.length > 0) wrong.push(`after channel.close: ${channel.afterClose.join(', ')}`);
+        if (channel.afterClose.length > 0)
+          wrong.push(`after channel.close: ${channel.afterClose.join(', ')}`);
       }
     }
     await Promise.all(this.peers.map((peer) => peer.close()));

@@ -27,32 +27,49 @@ for (const [name, type] of [
   });
 }
 
-rule('4.1.trace', 'amq.rabbitmq.trace is an internal topic exchange that clients may bind but not publish to', async (target) => {
-  const t = await scene(target);
-  await t.channel.call(DECLARE, { exchange: 'amq.rabbitmq.trace', type: 'topic', durable: true, internal: true });
-  await t.boundQueue('amq.rabbitmq.trace', '#');
-  await t.channel.refused(() => t.channel.publish('amq.rabbitmq.trace', 'publish.x', 'no'), {
-    code: 403,
-    text: `cannot publish to internal exchange 'amq.rabbitmq.trace' in vhost '${t.vhost}'`,
-    method: 'basic.publish',
-  });
-});
+rule(
+  '4.1.trace',
+  'amq.rabbitmq.trace is an internal topic exchange that clients may bind but not publish to',
+  async (target) => {
+    const t = await scene(target);
+    await t.channel.call(DECLARE, {
+      exchange: 'amq.rabbitmq.trace',
+      type: 'topic',
+      durable: true,
+      internal: true,
+    });
+    await t.boundQueue('amq.rabbitmq.trace', '#');
+    await t.channel.refused(() => t.channel.publish('amq.rabbitmq.trace', 'publish.x', 'no'), {
+      code: 403,
+      text: `cannot publish to internal exchange 'amq.rabbitmq.trace' in vhost '${t.vhost}'`,
+      method: 'basic.publish',
+    });
+  },
+);
 
-rule('4.1.default', 'a message to the default exchange reaches the queue of that name without a binding', async (target) => {
-  const t = await scene(target);
-  const queue = await t.queue();
-  t.channel.publish('', queue, 'hello');
-  const got = await t.channel.get(queue);
-  expect(got).toMatchObject({ body: 'hello', exchange: '', routingKey: queue });
-});
+rule(
+  '4.1.default',
+  'a message to the default exchange reaches the queue of that name without a binding',
+  async (target) => {
+    const t = await scene(target);
+    const queue = await t.queue();
+    t.channel.publish('', queue, 'hello');
+    const got = await t.channel.get(queue);
+    expect(got).toMatchObject({ body: 'hello', exchange: '', routingKey: queue });
+  },
+);
 
-rule('4.1.default', 'the default exchange routes nowhere when no queue has that name, bindings of other exchanges notwithstanding', async (target) => {
-  const t = await scene(target);
-  const fanout = await t.exchange('fanout');
-  const queue = await t.boundQueue(fanout);
-  t.channel.publish('', `${queue}-other`, 'lost');
-  expect(await t.channel.ready(queue)).toBe(0);
-});
+rule(
+  '4.1.default',
+  'the default exchange routes nowhere when no queue has that name, bindings of other exchanges notwithstanding',
+  async (target) => {
+    const t = await scene(target);
+    const fanout = await t.exchange('fanout');
+    const queue = await t.boundQueue(fanout);
+    t.channel.publish('', `${queue}-other`, 'lost');
+    expect(await t.channel.drain(queue)).toEqual([]);
+  },
+);
 
 const onDefault: readonly (readonly [string, string, Record<string, unknown>])[] = [
   ['an active declare', DECLARE, { exchange: '', type: 'direct', durable: true }],
@@ -67,7 +84,11 @@ for (const [what, method, fields] of onDefault) {
   rule('4.2.default-exchange', `${what} is refused`, async (target) => {
     const { channel } = await scene(target);
     const type = method === DECLARE ? { type: 'direct' } : {};
-    await channel.refused(() => channel.call(method, { ...type, ...fields }), { code: 403, text: DEFAULT_REFUSED, method });
+    await channel.refused(() => channel.call(method, { ...type, ...fields }), {
+      code: 403,
+      text: DEFAULT_REFUSED,
+      method,
+    });
   });
 }
 for (const method of ['queue.bind', 'queue.unbind']) {
@@ -101,7 +122,12 @@ rule('4.2.reserved-prefix', 'amq without the dot is an ordinary beginning', asyn
 for (const type of ['direct', 'fanout', 'topic', 'headers']) {
   rule('4.2.redeclare', `a ${type} exchange can be declared again with equal properties`, async (target) => {
     const t = await scene(target);
-    const flags = { durable: true, autoDelete: true, internal: true, arguments: { 'alternate-exchange': 'elsewhere' } };
+    const flags = {
+      durable: true,
+      autoDelete: true,
+      internal: true,
+      arguments: { 'alternate-exchange': 'elsewhere' },
+    };
     const exchange = await t.exchange(type, flags);
     await t.channel.call(DECLARE, { exchange, type, ...flags });
   });
@@ -149,39 +175,47 @@ for (const [argument, change, received, current] of changes) {
   });
 }
 
-rule('4.2.inequivalent', 'of several differences the first in the order type, durable, auto_delete, internal is named', async (target) => {
-  const t = await scene(target);
-  const exchange = await t.exchange('direct', base);
-  const from = [
-    ['type', { type: 'topic', durable: false, autoDelete: true, internal: true }],
-    ['durable', { durable: false, autoDelete: true, internal: true }],
-    ['auto_delete', { autoDelete: true, internal: true }],
-  ] as const;
-  for (const [argument, change] of from) {
-    const channel = await t.newChannel();
-    await channel.refused(() => channel.call(DECLARE, { exchange, ...base, ...change }), {
-      code: 406,
-      text: new RegExp(`^inequivalent arg '${argument}' for exchange `),
-      method: DECLARE,
-    });
-  }
-});
+rule(
+  '4.2.inequivalent',
+  'of several differences the first in the order type, durable, auto_delete, internal is named',
+  async (target) => {
+    const t = await scene(target);
+    const exchange = await t.exchange('direct', base);
+    const from = [
+      ['type', { type: 'topic', durable: false, autoDelete: true, internal: true }],
+      ['durable', { durable: false, autoDelete: true, internal: true }],
+      ['auto_delete', { autoDelete: true, internal: true }],
+    ] as const;
+    for (const [argument, change] of from) {
+      const channel = await t.newChannel();
+      await channel.refused(() => channel.call(DECLARE, { exchange, ...base, ...change }), {
+        code: 406,
+        text: new RegExp(`^inequivalent arg '${argument}' for exchange `),
+        method: DECLARE,
+      });
+    }
+  },
+);
 
 const exchangeText = (argument: string, exchange: string, vhost: string): string =>
   `inequivalent arg '${argument}' for exchange '${exchange}' in vhost '${vhost}': `;
 
-rule('4.2.inequivalent-alternate', 'another alternate exchange is refused and both are named', async (target) => {
-  const t = await scene(target);
-  const exchange = await t.exchange('direct', { arguments: { 'alternate-exchange': 'a' } });
-  await t.channel.refused(
-    () => t.channel.call(DECLARE, { exchange, type: 'direct', arguments: { 'alternate-exchange': 'b' } }),
-    {
-      code: 406,
-      text: `${exchangeText('alternate-exchange', exchange, t.vhost)}received 'b' but current is 'a'`,
-      method: DECLARE,
-    },
-  );
-});
+rule(
+  '4.2.inequivalent-alternate',
+  'another alternate exchange is refused and both are named',
+  async (target) => {
+    const t = await scene(target);
+    const exchange = await t.exchange('direct', { arguments: { 'alternate-exchange': 'a' } });
+    await t.channel.refused(
+      () => t.channel.call(DECLARE, { exchange, type: 'direct', arguments: { 'alternate-exchange': 'b' } }),
+      {
+        code: 406,
+        text: `${exchangeText('alternate-exchange', exchange, t.vhost)}received 'b' but current is 'a'`,
+        method: DECLARE,
+      },
+    );
+  },
+);
 
 rule('4.2.inequivalent-alternate', 'leaving the alternate exchange out is refused', async (target) => {
   const t = await scene(target);
@@ -213,19 +247,23 @@ rule('4.2.arguments-not-compared', 'other arguments may come, go and change', as
   await t.channel.call(DECLARE, { exchange, type: 'topic' });
 });
 
-rule('4.2.passive', 'a passive declare finds the exchange whatever type, flags and arguments say', async (target) => {
-  const t = await scene(target);
-  const exchange = await t.exchange('topic', { durable: true });
-  await t.channel.call(DECLARE, {
-    exchange,
-    type: 'fanout',
-    passive: true,
-    durable: false,
-    autoDelete: true,
-    internal: true,
-    arguments: { 'alternate-exchange': 'x' },
-  });
-});
+rule(
+  '4.2.passive',
+  'a passive declare finds the exchange whatever type, flags and arguments say',
+  async (target) => {
+    const t = await scene(target);
+    const exchange = await t.exchange('topic', { durable: true });
+    await t.channel.call(DECLARE, {
+      exchange,
+      type: 'fanout',
+      passive: true,
+      durable: false,
+      autoDelete: true,
+      internal: true,
+      arguments: { 'alternate-exchange': 'x' },
+    });
+  },
+);
 
 rule('4.2.passive', 'a passive declare creates nothing', async (target) => {
   const t = await scene(target);
@@ -239,17 +277,21 @@ rule('4.2.passive', 'a passive declare creates nothing', async (target) => {
   await t.channel.call(DECLARE, { exchange, type: 'fanout' });
 });
 
-rule('4.2.passive-missing', 'a passive declare of a missing exchange is refused, even of an amq. name', async (target) => {
-  const t = await scene(target);
-  for (const exchange of [t.exchangeName(), 'amq.not-there']) {
-    const channel = await t.newChannel();
-    await channel.refused(() => channel.call(DECLARE, { exchange, type: 'direct', passive: true }), {
-      code: 404,
-      text: `no exchange '${exchange}' in vhost '${t.vhost}'`,
-      method: DECLARE,
-    });
-  }
-});
+rule(
+  '4.2.passive-missing',
+  'a passive declare of a missing exchange is refused, even of an amq. name',
+  async (target) => {
+    const t = await scene(target);
+    for (const exchange of [t.exchangeName(), 'amq.not-there']) {
+      const channel = await t.newChannel();
+      await channel.refused(() => channel.call(DECLARE, { exchange, type: 'direct', passive: true }), {
+        code: 404,
+        text: `no exchange '${exchange}' in vhost '${t.vhost}'`,
+        method: DECLARE,
+      });
+    }
+  },
+);
 
 rule('4.2.alternate-type', 'an alternate exchange that is a number is refused', async (target) => {
   const t = await scene(target);
@@ -266,26 +308,45 @@ rule('4.2.names', 'CR and LF vanish from the name', async (target) => {
   const t = await scene(target);
   const exchange = t.exchangeName();
   const half = exchange.length >> 1;
-  await t.channel.call(DECLARE, { exchange: `${exchange.slice(0, half)}\r\n${exchange.slice(half)}\n`, type: 'direct' });
+  await t.channel.call(DECLARE, {
+    exchange: `${exchange.slice(0, half)}\r\n${exchange.slice(half)}\n`,
+    type: 'direct',
+  });
   await t.channel.call(DECLARE, { exchange, type: 'direct', passive: true });
 });
 
-rule('4.2.no-wait', 'declare, bind, unbind and delete with no-wait work and are not answered', async (target) => {
-  const t = await scene(target);
-  const exchange = t.exchangeName();
-  const queue = await t.queue();
-  const { channel } = t;
-  channel.send(DECLARE, { exchange, type: 'direct', nowait: true });
-  channel.send('queue.bind', { queue, exchange, routingKey: 'a', nowait: true });
-  channel.send('exchange.bind', { destination: exchange, source: 'amq.fanout', routingKey: exchange, nowait: true });
-  channel.publish(exchange, 'a', 'through');
-  expect(await channel.drain(queue)).toEqual(['through']);
-  channel.send('exchange.unbind', { destination: exchange, source: 'amq.fanout', routingKey: exchange, nowait: true });
-  channel.send('exchange.delete', { exchange, nowait: true });
-  await channel.refused(() => channel.call(DECLARE, { exchange, type: 'direct', passive: true }), {
-    code: 404,
-    text: `no exchange '${exchange}' in vhost '${t.vhost}'`,
-    method: DECLARE,
-  });
-  expect(channel.journal.map((entry) => entry.method).filter((method) => method.startsWith('exchange.'))).toEqual([]);
-});
+rule(
+  '4.2.no-wait',
+  'declare, bind, unbind and delete with no-wait work and are not answered',
+  async (target) => {
+    const t = await scene(target);
+    const exchange = t.exchangeName();
+    const queue = await t.queue();
+    const { channel } = t;
+    channel.send(DECLARE, { exchange, type: 'direct', nowait: true });
+    channel.send('queue.bind', { queue, exchange, routingKey: 'a', nowait: true });
+    channel.send('exchange.bind', {
+      destination: exchange,
+      source: 'amq.fanout',
+      routingKey: exchange,
+      nowait: true,
+    });
+    channel.publish(exchange, 'a', 'through');
+    expect(await channel.drain(queue)).toEqual(['through']);
+    channel.send('exchange.unbind', {
+      destination: exchange,
+      source: 'amq.fanout',
+      routingKey: exchange,
+      nowait: true,
+    });
+    channel.send('exchange.delete', { exchange, nowait: true });
+    await channel.refused(() => channel.call(DECLARE, { exchange, type: 'direct', passive: true }), {
+      code: 404,
+      text: `no exchange '${exchange}' in vhost '${t.vhost}'`,
+      method: DECLARE,
+    });
+    expect(
+      channel.journal.map((entry) => entry.method).filter((method) => method.startsWith('exchange.')),
+    ).toEqual([]);
+  },
+);

@@ -1,0 +1,111 @@
+// Rules of queues: declare, equivalence, exclusive owners, purge, delete and what follows from a queue's end.
+// Owns the ids that begin with 5.
+import type { Rule } from '../rules.ts';
+
+export const queueRules: readonly Rule[] = [
+  {
+    id: '5.1.server-name',
+    text: 'A queue declared without a name gets one: amq.gen- and 22 characters of base64url.',
+  },
+  {
+    id: '5.1.reserved-prefix',
+    text: 'An active declare must not name a queue that begins with amq., not even an existing one.',
+  },
+  {
+    id: '5.1.names',
+    text: 'Carriage returns and line feeds are removed from queue names; other bytes are kept.',
+  },
+  { id: '5.1.counts', text: 'declare-ok counts the ready messages and all consumers.' },
+  { id: '5.1.no-wait', text: 'No-wait suppresses the reply of queue methods.' },
+  {
+    id: '5.1.exclusive',
+    text: 'An exclusive queue is not durable whatever the flag says, and ends with its connection, before close-ok.',
+  },
+  {
+    id: '5.1.auto-delete',
+    text: 'An auto-delete queue goes when its last consumer goes, not before it had one; basic.get is no consumer.',
+  },
+  { id: '5.1.transient', text: 'A queue may be neither durable nor exclusive.' },
+  {
+    id: '5.1.default-type',
+    text: 'A queue declared without x-queue-type is a classic queue and equals one that says so.',
+  },
+  {
+    id: '5.1.last-declared',
+    text: 'An empty queue name means the queue this channel declared last, by any declare, passive too.',
+  },
+  {
+    id: '5.1.last-declared-none',
+    text: 'Without a declare before, an empty queue name is refused with 404.',
+  },
+  { id: '5.1.last-declared-passive', text: 'A passive declare without a name knows no shorthand.' },
+
+  {
+    id: '5.2.flags',
+    text: 'A redeclare with other flags is refused with 406: durable first, then auto_delete.',
+  },
+  {
+    id: '5.2.equal',
+    text: 'A redeclare with equal flags and arguments answers the counts and changes nothing.',
+  },
+  {
+    id: '5.2.argument-missing',
+    text: 'A redeclare that leaves an argument out is refused with 406 and names its value and type.',
+  },
+  {
+    id: '5.2.argument-new',
+    text: 'A redeclare that adds an argument is refused with 406 and names its value and type.',
+  },
+  {
+    id: '5.2.argument-value',
+    text: 'A redeclare with another value is refused with 406 and names both values.',
+  },
+  {
+    id: '5.2.queue-type',
+    text: 'A redeclare as another queue type is refused with 406 and names both types.',
+    difference: {
+      rabbitmq: 'the refusal calls the type of a queue declared without x-queue-type none',
+      ours: 'the refusal names its type: classic',
+      reason: 'RabbitMQ 4.0 stores the type of every queue; the text helps more.',
+      below: '4.0.0',
+    },
+  },
+  { id: '5.2.integer-width', text: 'Integers of different widths with the same value are equal.' },
+  {
+    id: '5.2.unknown-arguments',
+    text: 'Arguments the queue type does not know are accepted, stored and never compared.',
+  },
+  { id: '5.2.type-names', text: "Refusals name argument types by RabbitMQ's words for the wire tags." },
+
+  { id: '5.3.locked', text: 'Any use of an exclusive queue by another connection is refused with 405.' },
+  {
+    id: '5.3.flag',
+    text: 'A redeclare by the owner with another exclusive flag is refused with the same 405.',
+  },
+  { id: '5.3.publish', text: 'Everyone may publish to an exclusive queue.' },
+  { id: '5.3.channels', text: 'All channels of the owning connection may use its exclusive queues.' },
+
+  {
+    id: '5.4.passive',
+    text: 'A passive declare only asks: flags and arguments are ignored, a missing queue is refused with 404.',
+  },
+  { id: '5.4.purge', text: 'Purge removes the ready messages and says how many; unacknowledged ones stay.' },
+  { id: '5.4.purge-missing', text: 'Purging a missing queue is refused with 404.' },
+  { id: '5.4.purge-dead-letter', text: 'Purged messages are not dead-lettered.' },
+  {
+    id: '5.4.delete',
+    text: 'Delete says how many ready messages went; deleting a missing queue succeeds with 0.',
+  },
+  { id: '5.4.if-unused', text: 'Delete with if-unused is refused with 406 while the queue has consumers.' },
+  {
+    id: '5.4.if-empty',
+    text: 'Delete with if-empty is refused with 406 while the queue has ready messages.',
+  },
+  { id: '5.4.bindings', text: "A queue's bindings go with it." },
+  {
+    id: '5.4.cancel',
+    text: 'Consumers of a deleted queue get basic.cancel with no-wait if they declared consumer_cancel_notify.',
+  },
+  { id: '5.4.late-ack', text: 'Settling deliveries of a queue that is gone is accepted and does nothing.' },
+  { id: '5.4.delete-dead-letter', text: 'Messages of a deleted queue are not dead-lettered.' },
+];
