@@ -178,8 +178,6 @@ export const SETTINGS = {
     'Channels open on all connections together.',
   ),
   consumerMaxPerChannel: setting('Limits', limit, null as number | null, 'Consumers on one channel.'),
-  vhostMax: setting('Limits', limit, null as number | null, 'Virtual hosts.'),
-  exchangeMax: setting('Limits', limit, null as number | null, 'Exchanges in all virtual hosts together.'),
   queueMax: setting('Limits', limit, null as number | null, 'Queues in all virtual hosts together.'),
   consumerTimeoutMs: setting(
     'Limits',
@@ -220,7 +218,7 @@ export const SETTINGS = {
   storeWriteBufferBytes: setting(
     'Memory and disk',
     bytes(64 * KIB, 4 * GIB),
-    16 * MIB,
+    64 * MIB,
     'LevelDB: bytes gathered in memory before a sorted table is written.',
     { unit: 'bytes' },
   ),
@@ -234,14 +232,14 @@ export const SETTINGS = {
   storePendingBytes: setting(
     'Memory and disk',
     bytes(64 * KIB, 4 * GIB),
-    32 * MIB,
+    16 * MIB,
     'Bytes given to the store and not yet on disk at which reading from publishers pauses.',
     { unit: 'bytes' },
   ),
   storeSegmentBytes: setting(
     'Memory and disk',
     bytes(4 * KIB, GIB),
-    MIB,
+    512 * KIB,
     'Size at which the entries that one commit appends to one queue are split into several records.',
     { unit: 'bytes' },
   ),
