@@ -96,13 +96,26 @@ export interface Shard {
    * Appends an entry whose bytes are the concatenation of `head` and `buffer[start, end)`. `position` must be greater than every
    * earlier one of the queue. The bytes are copied. Large bytes that go to several queues: see `share`.
    */
-  enqueue(queue: QueueNo, position: Position, head: Uint8Array, buffer: Uint8Array, start: number, end: number, options: EnqueueOptions | null): Ticket;
+  enqueue(
+    queue: QueueNo,
+    position: Position,
+    head: Uint8Array,
+    buffer: Uint8Array,
+    start: number,
+    end: number,
+    options: EnqueueOptions | null,
+  ): Ticket;
   /**
    * As `enqueue`, for one message that goes to several queues in one synchronous run: the bytes are stored once under a key of their
    * own, counted by the entries that name them. `shared` comes from `share()`; the caller drops it at the end of the run.
    */
   share(head: Uint8Array, buffer: Uint8Array, start: number, end: number): SharedBytes;
-  enqueueShared(queue: QueueNo, position: Position, shared: SharedBytes, options: EnqueueOptions | null): Ticket;
+  enqueueShared(
+    queue: QueueNo,
+    position: Position,
+    shared: SharedBytes,
+    options: EnqueueOptions | null,
+  ): Ticket;
   /** Removes an entry for good, in any order. An unknown position is ignored. */
   remove(queue: QueueNo, position: Position): Ticket;
   /** Removes all entries with position <= upTo except those in `keep` (ascending). Costs log bytes for `keep` only. */
@@ -126,7 +139,12 @@ export interface Shard {
    * segments preferred). Entries of batches not yet on disk are read too. `done` is called once, never synchronously; an empty
    * list means that there is nothing at or after `from`. Reads made before a `remove` may still show the removed entry.
    */
-  read(queue: QueueNo, from: Position, maxBytes: number, done: (error: Error | null, entries: readonly StoredEntry[]) => void): void;
+  read(
+    queue: QueueNo,
+    from: Position,
+    maxBytes: number,
+    done: (error: Error | null, entries: readonly StoredEntry[]) => void,
+  ): void;
 
   /** Seals the open batch if there is anything in it and none is in flight. Called once at the end of each turn. */
   commit(): void;

@@ -1,0 +1,185 @@
+// The engine on LevelDB, and the only file that knows `level`. Owns the database's options, its lock, and the words in which its
+// errors reach a person. Knows no log.
+//
+// Batches go as one array per commit: a commit has a few operations per queue, not per message, and the native copy of an array
+// batch is freed as soon as it is written, while that of a chained batch waits for the garbage collector.
+
+import { Level } from 'level';
+import type { GetDone, KeyValueEngine, WriteBatch, WriteDone } from './engine.ts';
+import type { LevelOptions } from './options.ts';
+import { StoreError } from './store.ts';
+
+type Database = Level<Buffer, Buffer>;
+type Operation = { type: 'put'; key: Buffer; value: Buffer } | { type: 'del'; key: Buffer };
+
+/** Bytes a scan asks for at a time. */
+const SCAN_BYTES = 4 * 1024 * 1024;
+/** Keys a scan asks for at a time. */
+const SCAN_KEYS = 1000;
+
+export class LevelEngine implements KeyValueEngine {
+  readonly info: { readonly engine: 'level'; readonly location: string; readonly durability: 'fsync' };
+  readonly #options: LevelOptions;
+  #database: Database | null = null;
+
+  constructor(options: LevelOptions) {
+    this.#options = options;
+    this.info = { engine: 'level', location: options.location, durability: 'fsync' };
+  }
+
+  async open(): Promise<void> {
+    const { location, writeBufferBytes, blockCacheBytes, tableFileBytes, compression } = this.#options;
+    const database: Database = new Level<Buffer, Buffer>(location, {
+      keyEncoding: 'buffer',
+      valueEncoding: 'buffer',
+    });
+    try {
+      await database.open({
+        writeBufferSize: writeBufferBytes,
+        cacheSize: blockCacheBytes,
+        maxFileSize: tableFileBytes,
+        compression,
+      });
+    } catch (error) {
+      throw openError(error, location);
+    }
+    this.#database = database;
+  }
+
+  async close(): Promise<void> {
+    const database = this.#database;
+    this.#database = null;
+    await database?.close();
+  }
+
+  batch(): WriteBatch {
+    return new LevelBatch(this.#open(), this.info.location);
+  }
+
+  get(key: Buffer, done: GetDone): void {
+    this.#open()
+      .get(key)
+      .then(
+        // LevelDB answers undefined for a key that is not there; the types of `level` say otherwise.
+        (value: Buffer | undefined) => done(null, value ?? null),
+        (error: unknown) => done(readError(error, this.info.location), null),
+      );
+  }
+
+  async scan(from: Buffer, visit: (key: Buffer, value: Buffer) => void | Promise<void>): Promise<void> {
+    const iterator = this.#open().iterator({ gte: from, fillCache: false, highWaterMarkBytes: SCAN_BYTES });
+    try {
+      let next = iterator.nextv(SCAN_KEYS);
+      for (;;) {
+        let entries: [Buffer, Buffer][];
+        try {
+          entries = await next;
+        } catch (error) {
+          throw readError(error, this.info.location);
+        }
+        if (entries.length === 0) return;
+        // LevelDB reads the next run on its own thread while this one is looked at.
+        next = iterator.nextv(SCAN_KEYS);
+        next.catch(() => {});
+        for (let i = 0; i < entries.length; i++) {
+          const promise = visit(entries[i]![0], entries[i]![1]);
+          if (promise !== undefined) await promise;
+        }
+      }
+    } finally {
+      await iterator.close();
+    }
+  }
+
+  #open(): Database {
+    if (this.#database === null)
+      throw new StoreError('closed', `The store in ${this.info.location} is not open.`);
+    return this.#database;
+  }
+}
+
+class LevelBatch implements WriteBatch {
+  bytes = 0;
+  readonly #database: Database;
+  readonly #location: string;
+  readonly #list: Operation[] = [];
+
+  constructor(database: Database, location: string) {
+    this.#database = database;
+    this.#location = location;
+  }
+
+  get operations(): number {
+    return this.#list.length;
+  }
+
+  put(key: Buffer, value: Buffer): void {
+    this.bytes += key.length + value.length;
+    this.#list.push({ type: 'put', key, value });
+  }
+
+  remove(key: Buffer): void {
+    this.bytes += key.length;
+    this.#list.push({ type: 'del', key });
+  }
+
+  write(sync: boolean, done: WriteDone): void {
+    const options: WriteOptions = { sync };
+    this.#database.batch(this.#list, options).then(
+      () => done(null),
+      (error: unknown) => done(writeError(error, this.#location)),
+    );
+  }
+}
+
+/** `level` also has an implementation for browsers, which knows no `sync`; its types only have what both know. */
+interface WriteOptions {
+  readonly sync: boolean;
+}
+
+function codeOf(error: unknown): string {
+  if (!(error instanceof Error)) return '';
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  // `level` wraps what LevelDB says into "Database failed to open".
+  return code === 'LEVEL_DATABASE_NOT_OPEN' && error.cause instanceof Error ? codeOf(error.cause) : code;
+}
+
+function textOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? error.cause.message : error.message;
+}
+
+const WHAT_TO_DO =
+  'Restore the folder from a backup; or, if what it held may be lost, move it away and start with an empty one.';
+
+function openError(error: unknown, location: string): StoreError {
+  const text = textOf(error);
+  switch (codeOf(error)) {
+    case 'LEVEL_LOCKED':
+      return new StoreError(
+        'locked',
+        `The folder ${location} is in use by another broker. Stop that one first, or give this one a folder of its own.`,
+        error,
+      );
+    case 'LEVEL_CORRUPTION':
+      return new StoreError('damaged', `The store in ${location} is damaged: ${text}. ${WHAT_TO_DO}`, error);
+    default:
+      return new StoreError(
+        'unwritable',
+        `The folder ${location} cannot be used for the store: ${text}. Check that it is a folder, that this user may write to it, and that the disk is not full.`,
+        error,
+      );
+  }
+}
+
+function readError(error: unknown, location: string): StoreError {
+  const text = textOf(error);
+  if (codeOf(error) === 'LEVEL_CORRUPTION') {
+    return new StoreError('damaged', `The store in ${location} is damaged: ${text}. ${WHAT_TO_DO}`, error);
+  }
+  return new StoreError('io', `The store in ${location} could not be read: ${text}`, error);
+}
+
+function writeError(error: unknown, location: string): StoreError {
+  return new StoreError('io', `The store in ${location} could not be written: ${textOf(error)}`, error);
+}

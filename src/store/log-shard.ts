@@ -1,0 +1,500 @@
+// The open log: the calls of `Shard`, the group commit, what the listener is told. Owns when a batch is sealed and what is durable.
+// What a batch becomes on disk: open-batch.ts; reading: reader.ts; tidying: space.ts.
+// Invariants: one write at a time; tickets become durable in order; the listener is called from the top of an event-loop iteration
+// only; after `lost` nothing is written, kept or reported any more.
+
+import { assert } from '../base/assert.ts';
+import { SharedMessage } from './body-pack.ts';
+import { HEAD_KEY } from './keys.ts';
+import type { LogState } from './log-state.ts';
+import { OpenBatch } from './open-batch.ts';
+import type { QueueLog } from './queue-log.ts';
+import { Reader } from './reader.ts';
+import { RECORD_HEAD_MAX, RECORDS_AT, writeRecordHead } from './records.ts';
+import { recover } from './recovery.ts';
+import { FLIGHT, GONE, OPEN, Segment, SPAN_MAX, STORED } from './segment.ts';
+import type {
+  EnqueueOptions,
+  Lane,
+  Position,
+  QueueNo,
+  RecoverySink,
+  RecoveryStats,
+  Shard,
+  ShardListener,
+  ShardStats,
+  SharedBytes,
+  StoredEntry,
+  Ticket,
+} from './store.ts';
+import { StoreError } from './store.ts';
+
+/** The mark of a queue is written once for so many positions: it says how far they may have been used. */
+const HORIZON_STEP = 65_536;
+/** An open segment in which nothing lives any more is let go at once from this size on, so that its memory is used again. */
+const DISCARD_BYTES_MIN = 32 * 1024;
+/** Smallest buffer of a segment. */
+const SEGMENT_BYTES_FIRST = 512;
+const NOTHING = new Uint8Array(0);
+
+export class LogShard implements Shard {
+  readonly #state: LogState;
+  readonly #listener: ShardListener;
+  readonly #open: OpenBatch;
+  readonly #reader: Reader;
+  #ticket: Ticket;
+  #durableTicket: Ticket;
+  /** True from a seal to the end of its write. */
+  #flying = false;
+  #flightBytes = 0;
+  #flightBegan = 0;
+  /** Depth of nested `atomic` calls. */
+  #atomic = 0;
+  #recovered = false;
+  #pressure = false;
+  /** Set once; then every call is without effect. */
+  #ended: StoreError | null = null;
+  #onIdle: (() => void) | null = null;
+  #commits = 0;
+  #bytesWritten = 0;
+  #lastCommitMs = 0;
+  /** The queue of the latest call; the next one mostly means it too. */
+  #latest: QueueLog | null = null;
+
+  /** @param lastCommit number of the newest commit in the engine, 0 for a new store */
+  constructor(state: LogState, listener: ShardListener, lastCommit: number) {
+    this.#state = state;
+    this.#listener = listener;
+    this.#open = new OpenBatch(state);
+    this.#reader = new Reader(state);
+    this.#ticket = lastCommit + 1;
+    this.#durableTicket = lastCommit;
+  }
+
+  get ticket(): Ticket {
+    return this.#ticket;
+  }
+
+  get durableTicket(): Ticket {
+    return this.#durableTicket;
+  }
+
+  get pendingBytes(): number {
+    return this.#open.bytes + this.#flightBytes;
+  }
+
+  async recover(sink: RecoverySink): Promise<RecoveryStats> {
+    assert(!this.#recovered, 'recover() is called once, before anything else');
+    const stats = await recover(this.#state, this.#open, sink);
+    this.#recovered = true;
+    return stats;
+  }
+
+  enqueue(
+    queue: QueueNo,
+    position: Position,
+    head: Uint8Array,
+    buffer: Uint8Array,
+    start: number,
+    end: number,
+    options: EnqueueOptions | null,
+  ): Ticket {
+    if (this.#ended !== null) return this.#ticket;
+    const length = head.length + end - start;
+    const segment = this.#append(this.#queueOf(queue), position, length, options);
+    const target = segment.buffer!;
+    let at = writeRecordHead(target, segment.length, position - segment.last, length, options, 0, 0);
+    if (head.length > 0) {
+      target.set(head, at);
+      at += head.length;
+    }
+    if (end > start) {
+      target.set(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end), at);
+      at += end - start;
+    }
+    this.#appended(segment, position, at);
+    return this.#ticket;
+  }
+
+  share(head: Uint8Array, buffer: Uint8Array, start: number, end: number): SharedBytes {
+    return new SharedMessage(head, buffer.subarray(start, end), this.#ticket);
+  }
+
+  enqueueShared(
+    queue: QueueNo,
+    position: Position,
+    shared: SharedBytes,
+    options: EnqueueOptions | null,
+  ): Ticket {
+    if (this.#ended !== null) return this.#ticket;
+    assert(
+      shared instanceof SharedMessage && shared.commit === this.#ticket,
+      'shared bytes are used in the run they come from',
+    );
+    if (shared.byteLength < this.#state.options.sharedBytesMin) {
+      if (shared.head.length === 0)
+        return this.enqueue(queue, position, NOTHING, shared.body, 0, shared.body.length, options);
+      return this.enqueue(queue, position, shared.head, shared.body, 0, shared.body.length, options);
+    }
+    let pack = shared.pack;
+    if (pack === null) {
+      pack = this.#open.packFor(shared.byteLength);
+      shared.pack = pack;
+      shared.index = pack.append(shared.head, shared.body);
+      this.#open.bytes += shared.byteLength;
+    }
+    const segment = this.#append(this.#queueOf(queue), position, 0, options);
+    pack.name(shared.index);
+    segment.shares = true;
+    segment.sharedBytes += shared.byteLength;
+    const at = writeRecordHead(
+      segment.buffer!,
+      segment.length,
+      position - segment.last,
+      shared.byteLength,
+      options,
+      pack.number,
+      shared.index,
+    );
+    this.#appended(segment, position, at);
+    return this.#ticket;
+  }
+
+  remove(queue: QueueNo, position: Position): Ticket {
+    if (this.#ended !== null) return this.#ticket;
+    const log = this.#known(queue);
+    if (log === null) return this.#use();
+    const segment = log.find(position);
+    if (segment === null || !segment.kill(position)) return this.#use();
+    this.#state.liveEntries--;
+    this.#open.used = true;
+    if (segment.state !== OPEN) {
+      if (segment.persistent > 0) this.#open.sync = true;
+      if (!segment.dirty) this.#open.change(log, segment);
+    } else if (segment.live === 0 && segment.length > DISCARD_BYTES_MIN) {
+      this.#open.discardOpen(log, segment);
+    }
+    return this.#ticket;
+  }
+
+  clear(queue: QueueNo, upTo: Position, keep: readonly Position[]): Ticket {
+    if (this.#ended !== null) return this.#ticket;
+    const log = this.#known(queue);
+    if (log === null) return this.#use();
+    this.#open.used = true;
+    this.#open.sync = true;
+    let kept = 0;
+    for (let i = 0; i < log.segments.length; i++) {
+      const segment = log.segments[i]!;
+      if (segment.first > upTo) break;
+      while (kept < keep.length && keep[kept]! < segment.first) kept++;
+      const keepsNone = kept === keep.length || keep[kept]! > segment.last;
+      if (segment.state === GONE || segment.live === 0) continue;
+      const before = segment.live;
+      if (keepsNone && segment.last <= upTo) {
+        if (segment.state === OPEN) {
+          segment.live = 0;
+          this.#state.liveEntries -= before;
+          this.#open.discardOpen(log, segment);
+          continue;
+        }
+        segment.killAll();
+      } else {
+        const last = Math.min(segment.last, upTo);
+        for (let position = segment.first; position <= last; position++) {
+          if (kept < keep.length && keep[kept] === position) kept++;
+          else segment.kill(position);
+        }
+      }
+      this.#state.liveEntries -= before - segment.live;
+      if (segment.state !== OPEN && segment.live !== before && !segment.dirty)
+        this.#open.change(log, segment);
+    }
+    return this.#ticket;
+  }
+
+  dropQueue(queue: QueueNo): Ticket {
+    if (this.#ended !== null) return this.#ticket;
+    const log = this.#known(queue);
+    if (log === null) return this.#use();
+    this.#open.used = true;
+    this.#open.sync = true;
+    this.#latest = null;
+    this.#open.dropQueue(log);
+    return this.#ticket;
+  }
+
+  returned(queue: QueueNo, position: Position, returns: number): Ticket {
+    if (this.#ended !== null) return this.#ticket;
+    const log = this.#known(queue);
+    if (log === null) return this.#use();
+    const segment = log.find(position);
+    if (segment?.isLive(position) !== true) return this.#use();
+    this.#open.used = true;
+    if (segment.persistent > 0) this.#open.sync = true;
+    segment.returns ??= new Map();
+    segment.returns.set(position - segment.first, returns);
+    if (segment.state !== OPEN && !segment.dirty) this.#open.change(log, segment);
+    return this.#ticket;
+  }
+
+  delivered(queue: QueueNo, lane: Lane, upTo: Position): Ticket {
+    if (this.#ended !== null) return this.#ticket;
+    const log = this.#queueOf(queue);
+    log.deliveredUpTo ??= new Map();
+    const before = log.deliveredUpTo.get(lane);
+    if (before === undefined || before < upTo) {
+      log.deliveredUpTo.set(lane, upTo);
+      this.#mark(log);
+      this.#open.sync = true;
+    }
+    return this.#use();
+  }
+
+  define(key: string, value: Uint8Array | null): Ticket {
+    if (this.#ended !== null) return this.#ticket;
+    this.#open.sync = true;
+    this.#open.define(key, value);
+    return this.#use();
+  }
+
+  atomic(fn: () => void): Ticket {
+    // All that happens in one synchronous run lands in one batch anyway; only a commit() inside must wait.
+    this.#atomic++;
+    try {
+      fn();
+    } finally {
+      this.#atomic--;
+    }
+    return this.#ticket;
+  }
+
+  read(
+    queue: QueueNo,
+    from: Position,
+    maxBytes: number,
+    done: (error: Error | null, entries: readonly StoredEntry[]) => void,
+  ): void {
+    if (this.#ended !== null) {
+      const ended = this.#ended;
+      setImmediate(() => done(ended, []));
+      return;
+    }
+    this.#reader.read(queue, from, maxBytes, done);
+  }
+
+  commit(): void {
+    if (this.#flying || this.#atomic > 0 || this.#ended !== null || !this.#open.used) return;
+    this.#seal();
+  }
+
+  stats(): ShardStats {
+    return {
+      segments: this.#state.segments,
+      liveEntries: this.#state.liveEntries,
+      liveBytes: this.#state.liveBytes,
+      commits: this.#commits,
+      bytesWritten: this.#bytesWritten,
+      lastCommitMs: this.#lastCommitMs,
+    };
+  }
+
+  /** Seals, waits for the last commit and for reads under way; afterwards every call is without effect. */
+  async close(): Promise<void> {
+    if (this.#ended === null) {
+      while (this.#ended === null && (this.#flying || this.#open.used)) {
+        this.commit();
+        await new Promise<void>((resolve) => {
+          this.#onIdle = resolve;
+        });
+      }
+    }
+    await this.#reader.idle();
+    if (this.#ended !== null) return;
+    this.#ended = new StoreError('closed', 'The store is closed.');
+    // Without recovery the tally is that of the last commit, and nothing was changed either.
+    if (!this.#recovered) return;
+    const { engine } = this.#state;
+    const batch = engine.batch();
+    batch.put(HEAD_KEY, this.#open.head(this.#durableTicket, true));
+    await new Promise<void>((resolve, reject) => {
+      batch.write(true, (error) => (error === null ? resolve() : reject(error)));
+    });
+  }
+
+  #use(): Ticket {
+    this.#open.used = true;
+    return this.#ticket;
+  }
+
+  #queueOf(queue: QueueNo): QueueLog {
+    const latest = this.#latest;
+    if (latest !== null && latest.number === queue) return latest;
+    const log = this.#state.queueOf(queue);
+    this.#latest = log;
+    return log;
+  }
+
+  #known(queue: QueueNo): QueueLog | null {
+    const latest = this.#latest;
+    if (latest !== null && latest.number === queue) return latest;
+    const log = this.#state.queues.get(queue);
+    if (log === undefined) return null;
+    this.#latest = log;
+    return log;
+  }
+
+  #mark(log: QueueLog): void {
+    log.markChanged = true;
+    if (!log.touched) this.#open.touch(log);
+  }
+
+  /** The open segment with room for a message of this length at this position. */
+  #append(log: QueueLog, position: Position, length: number, options: EnqueueOptions | null): Segment {
+    assert(position >= log.nextPosition, 'positions of a queue rise');
+    if (position >= log.horizon) {
+      log.horizon = position + HORIZON_STEP;
+      this.#mark(log);
+    }
+    const need = length + RECORD_HEAD_MAX;
+    let segment = log.open;
+    if (segment === null || !this.#hasRoom(segment, position, need)) {
+      segment = this.#newSegment(log, position, need);
+    } else if (segment.length + need > segment.buffer!.length) {
+      this.#grow(segment, need);
+    }
+    if (options === null || options.transient !== true) {
+      segment.persistent++;
+      this.#open.sync = true;
+    }
+    if (position !== segment.last + 1) segment.skipTo(position);
+    log.nextPosition = position + 1;
+    return segment;
+  }
+
+  #appended(segment: Segment, position: Position, end: number): void {
+    const open = this.#open;
+    open.used = true;
+    open.bytes += end - segment.length;
+    segment.last = position;
+    segment.length = end;
+    segment.count++;
+    segment.live++;
+    this.#state.liveEntries++;
+    if (!this.#pressure && open.bytes + this.#flightBytes > this.#state.options.pendingBytesHigh)
+      this.#pressOn();
+  }
+
+  #hasRoom(segment: Segment, position: Position, need: number): boolean {
+    const bytesMax = RECORDS_AT + this.#state.options.segmentBytesMax;
+    return segment.length + segment.sharedBytes + need <= bytesMax && position - segment.first < SPAN_MAX;
+  }
+
+  #newSegment(log: QueueLog, position: Position, need: number): Segment {
+    const state = this.#state;
+    const bytes = Math.max(
+      RECORDS_AT + need,
+      Math.min(log.sizeHint, state.options.segmentBytesMax),
+      SEGMENT_BYTES_FIRST,
+    );
+    const segment = new Segment(state.nextSegment++, position, state.pool.take(bytes));
+    state.segments++;
+    log.segments.push(segment);
+    log.opened.push(segment);
+    log.open = segment;
+    if (!log.touched) this.#open.touch(log);
+    return segment;
+  }
+
+  #grow(segment: Segment, need: number): void {
+    const { pool } = this.#state;
+    const before = segment.buffer!;
+    const after = pool.take(Math.max(before.length * 2, segment.length + need));
+    before.copy(after, 0, 0, segment.length);
+    if (!segment.exposed) pool.give(before);
+    segment.buffer = after;
+    segment.exposed = false;
+  }
+
+  #pressOn(): void {
+    this.#pressure = true;
+    setImmediate(() => {
+      // It may have eased before anybody was told.
+      if (this.#pressure && this.#ended === null) this.#listener.pressure(true);
+    });
+  }
+
+  #seal(): void {
+    const ticket = this.#ticket;
+    const open = this.#open;
+    const { sync } = open;
+    const batch = open.seal(ticket);
+    this.#ticket = ticket + 1;
+    this.#flying = true;
+    this.#flightBegan = performance.now();
+    if (batch === null) {
+      setImmediate(() => this.#landed(ticket, null));
+      return;
+    }
+    this.#flightBytes = batch.bytes;
+    this.#commits++;
+    batch.write(sync, (error) => this.#landed(ticket, error));
+  }
+
+  #landed(ticket: Ticket, error: Error | null): void {
+    this.#flying = false;
+    if (error !== null) {
+      this.#lose(error);
+      return;
+    }
+    if (this.#flightBytes > 0) this.#lastCommitMs = performance.now() - this.#flightBegan;
+    this.#bytesWritten += this.#flightBytes;
+    this.#flightBytes = 0;
+    this.#release();
+    this.#durableTicket = ticket;
+    // The disk goes on working while the broker confirms.
+    if (this.#open.used) this.#seal();
+    this.#listener.durable(ticket);
+    if (this.#pressure && this.pendingBytes <= this.#state.options.pendingBytesHigh / 2) {
+      this.#pressure = false;
+      this.#listener.pressure(false);
+    }
+    this.#wakeIdle();
+  }
+
+  /** What was in flight is in the engine now, and its memory is free. */
+  #release(): void {
+    const { pool } = this.#state;
+    const open = this.#open;
+    const segments = open.flightSegments;
+    for (let i = 0; i < segments.length; i++) {
+      const segment = segments[i]!;
+      if (segment.state !== FLIGHT) continue;
+      segment.state = STORED;
+      if (!segment.exposed) pool.give(segment.buffer!);
+      segment.exposed = false;
+      segment.buffer = null;
+    }
+    segments.length = 0;
+    const packs = open.flightPacks;
+    for (let i = 0; i < packs.length; i++) packs[i]!.release();
+    packs.length = 0;
+  }
+
+  #lose(cause: Error): void {
+    if (this.#ended !== null) return;
+    const error =
+      cause instanceof StoreError
+        ? cause
+        : new StoreError('io', `The store could not be written: ${cause.message}`, cause);
+    this.#ended = error;
+    this.#listener.lost(error, this.#durableTicket);
+    this.#wakeIdle();
+  }
+
+  #wakeIdle(): void {
+    const wake = this.#onIdle;
+    this.#onIdle = null;
+    if (wake !== null) wake();
+  }
+}

@@ -1,0 +1,71 @@
+// Every setting and limit of the store under its name, with its default. Owns no behaviour.
+
+import type { Clock } from '../base/clock.ts';
+import { systemClock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import { silentLogger } from '../base/logger.ts';
+
+/** How the log groups, limits and tidies, whatever engine it runs on. */
+export interface LogOptions {
+  /** Where recovery and tidying say what they do. */
+  readonly logger: Logger;
+  /** Time, for progress lines only. */
+  readonly clock: Clock;
+  /** A segment is closed when its next entry would take it over this many bytes; one entry may always be larger. */
+  readonly segmentBytesMax: number;
+  /** Bytes from which a message for several queues is stored once under a key of its own instead of once per queue. */
+  readonly sharedBytesMin: number;
+  /** Bytes not yet on disk above which publishers should pause; they resume at half of it. */
+  readonly pendingBytesHigh: number;
+  /** So many neighbouring segments of like, small size are merged into one. */
+  readonly mergeSegments: number;
+  /** Dead bytes in live segments above which segments with few live entries are rewritten … */
+  readonly deadBytesMin: number;
+  /** … provided they are also more than this share of the bytes stored. */
+  readonly deadShareMin: number;
+  /** A segment is worth rewriting when at most this share of its entries lives. */
+  readonly rewriteShareMax: number;
+  /** A segment that remembers so many failed deliveries is rewritten, which stores them in its records. */
+  readonly returnsFold: number;
+  /** Bytes that one rewriting may read; one is under way at a time. */
+  readonly rewriteBytesMax: number;
+}
+
+/** How LevelDB is run. */
+export interface LevelOptions {
+  /** Folder of the database; made when it is missing. */
+  readonly location: string;
+  /** Bytes LevelDB collects in memory before it writes a table; up to two such buffers live at a time. */
+  readonly writeBufferBytes: number;
+  /** Bytes of LevelDB's cache of uncompressed blocks. */
+  readonly blockCacheBytes: number;
+  /** Bytes of one table file. */
+  readonly tableFileBytes: number;
+  /** Whether LevelDB compresses its tables with Snappy. */
+  readonly compression: boolean;
+}
+
+const MIB = 1024 * 1024;
+
+/** Defaults of `LogOptions`. */
+export const LOG_DEFAULTS: LogOptions = Object.freeze({
+  logger: silentLogger,
+  clock: systemClock,
+  segmentBytesMax: MIB / 2,
+  sharedBytesMin: 4096,
+  pendingBytesHigh: 16 * MIB,
+  mergeSegments: 16,
+  deadBytesMin: 16 * MIB,
+  deadShareMin: 0.5,
+  rewriteShareMax: 0.25,
+  returnsFold: 256,
+  rewriteBytesMax: 4 * MIB,
+});
+
+/** Defaults of `LevelOptions`; the location has none. */
+export const LEVEL_DEFAULTS: Omit<LevelOptions, 'location'> = Object.freeze({
+  writeBufferBytes: 64 * MIB,
+  blockCacheBytes: 8 * MIB,
+  tableFileBytes: 16 * MIB,
+  compression: false,
+});

@@ -1,0 +1,215 @@
+// The small stored values: head, mark, settlement, definition; and the checksum that every value begins with.
+// Owns their bytes. Knows nothing of when they are written. The entries themselves: records.ts.
+// Every value is crc32 (u32, over all that follows) and then its fields, little-endian.
+
+import { crc32 } from 'node:zlib';
+import type { Lane, Position } from './store.ts';
+
+/** Version of the whole layout: keys, values, records. A store of another version is refused. */
+export const FORMAT_VERSION = 1;
+/** Bytes of the checksum in front of every value. */
+export const CRC_BYTES = 4;
+
+/** Writes the checksum of a value whose other bytes are complete, and returns it. */
+export function sealValue(value: Buffer): number {
+  const crc = crc32(value.subarray(CRC_BYTES));
+  value.writeUInt32LE(crc, 0);
+  return crc;
+}
+
+/** True when the value is as it was written. */
+export function isIntact(value: Buffer): boolean {
+  return value.length >= CRC_BYTES && value.readUInt32LE(0) === crc32(value.subarray(CRC_BYTES));
+}
+
+/** What one key and its value add to the tally: depends on every bit of both. */
+export function tallyHash(key: Buffer, value: Buffer): number {
+  return crc32(key, value.readUInt32LE(0));
+}
+
+// ── format ──
+
+/** The text under the format key; plain JSON, so that people can read it too. */
+export function encodeFormat(): Buffer {
+  return Buffer.from(JSON.stringify({ store: 'leveret', format: FORMAT_VERSION }));
+}
+
+/** The version in a format text; null when it is no such text. */
+export function decodeFormat(value: Buffer): number | null {
+  try {
+    const parsed: unknown = JSON.parse(value.toString('utf8'));
+    if (typeof parsed !== 'object' || parsed === null || !('format' in parsed)) return null;
+    return typeof parsed.format === 'number' ? parsed.format : null;
+  } catch {
+    return null;
+  }
+}
+
+// ── head ──
+
+/** Counters as they stand after a commit, and the tally of everything that is stored then. */
+export interface Head {
+  /** Number of the commit; the next one takes a larger. */
+  readonly commit: number;
+  /** First segment number never used. */
+  readonly nextSegment: number;
+  /** First body pack number never used. */
+  readonly nextPack: number;
+  /** Keys stored, the store's own facts aside. */
+  readonly keys: number;
+  /** All of their tally hashes, combined by exclusive or. */
+  readonly hash: number;
+  /** True when the store was closed after this commit and not opened since. */
+  readonly clean: boolean;
+}
+
+const HEAD_BYTES = CRC_BYTES + 1 + 6 * 4 + 4;
+
+export function encodeHead(head: Head): Buffer {
+  const value = Buffer.allocUnsafe(HEAD_BYTES);
+  value[4] = head.clean ? 1 : 0;
+  value.writeUIntLE(head.commit, 5, 6);
+  value.writeUIntLE(head.nextSegment, 11, 6);
+  value.writeUIntLE(head.nextPack, 17, 6);
+  value.writeUIntLE(head.keys, 23, 6);
+  value.writeUInt32LE(head.hash, 29);
+  sealValue(value);
+  return value;
+}
+
+/** Null when the value is damaged. */
+export function decodeHead(value: Buffer): Head | null {
+  if (value.length !== HEAD_BYTES || !isIntact(value)) return null;
+  return {
+    clean: value[4] === 1,
+    commit: value.readUIntLE(5, 6),
+    nextSegment: value.readUIntLE(11, 6),
+    nextPack: value.readUIntLE(17, 6),
+    keys: value.readUIntLE(23, 6),
+    hash: value.readUInt32LE(29),
+  };
+}
+
+// ── definition ──
+
+export function encodeDefinition(bytes: Uint8Array): Buffer {
+  const value = Buffer.allocUnsafe(CRC_BYTES + bytes.length);
+  value.set(bytes, CRC_BYTES);
+  sealValue(value);
+  return value;
+}
+
+/** The bytes of an intact definition. */
+export function decodeDefinition(value: Buffer): Buffer {
+  return value.subarray(CRC_BYTES);
+}
+
+// ── mark of a queue ──
+
+/** What is kept of a queue beside its entries. */
+export interface Mark {
+  /** No position at or above this was used yet; moves in steps, ahead of the positions. */
+  readonly horizon: Position;
+  /** Per lane: entries up to here may have been delivered. */
+  readonly deliveredUpTo: ReadonlyMap<Lane, Position>;
+}
+
+const MARK_FIXED_BYTES = CRC_BYTES + 6 + 2;
+const MARK_LANE_BYTES = 7;
+
+export function encodeMark(horizon: Position, deliveredUpTo: ReadonlyMap<Lane, Position> | null): Buffer {
+  const lanes = deliveredUpTo === null ? 0 : deliveredUpTo.size;
+  const value = Buffer.allocUnsafe(MARK_FIXED_BYTES + lanes * MARK_LANE_BYTES);
+  value.writeUIntLE(horizon, 4, 6);
+  value.writeUInt16LE(lanes, 10);
+  let at = MARK_FIXED_BYTES;
+  if (deliveredUpTo !== null) {
+    for (const [lane, upTo] of deliveredUpTo) {
+      value[at] = lane;
+      value.writeUIntLE(upTo, at + 1, 6);
+      at += MARK_LANE_BYTES;
+    }
+  }
+  sealValue(value);
+  return value;
+}
+
+/** Null when an intact value is still not a mark. */
+export function decodeMark(value: Buffer): Mark | null {
+  if (value.length < MARK_FIXED_BYTES) return null;
+  const lanes = value.readUInt16LE(10);
+  if (value.length !== MARK_FIXED_BYTES + lanes * MARK_LANE_BYTES) return null;
+  const deliveredUpTo = new Map<Lane, Position>();
+  for (let at = MARK_FIXED_BYTES; at < value.length; at += MARK_LANE_BYTES) {
+    deliveredUpTo.set(value[at]!, value.readUIntLE(at + 1, 6));
+  }
+  return { horizon: value.readUIntLE(4, 6), deliveredUpTo };
+}
+
+// ── settlement of a segment ──
+
+/** What happened to a stored segment's entries. Bit i of `dead` speaks of position `first + i`; absent bits are clear. */
+export interface Settlement {
+  readonly first: Position;
+  readonly dead: Uint8Array | null;
+  /** Failed deliveries by offset from `first`. */
+  readonly returns: ReadonlyMap<number, number> | null;
+}
+
+const SETTLEMENT_FIXED_BYTES = CRC_BYTES + 6 + 4 + 4 + 4;
+const SETTLEMENT_RETURN_BYTES = 8;
+
+// Queues are mostly emptied from the front, so the leading full bytes of the bitmap are counted instead of written.
+export function encodeSettlement(settlement: Settlement): Buffer {
+  const { dead, returns } = settlement;
+  let from = 0;
+  let to = dead === null ? 0 : dead.length;
+  if (dead !== null) {
+    while (to > 0 && dead[to - 1] === 0) to--;
+    while (from < to && dead[from] === 0xff) from++;
+  }
+  const returned = returns === null ? 0 : returns.size;
+  const value = Buffer.allocUnsafe(SETTLEMENT_FIXED_BYTES + (to - from) + returned * SETTLEMENT_RETURN_BYTES);
+  value.writeUIntLE(settlement.first, 4, 6);
+  value.writeUInt32LE(from, 10);
+  value.writeUInt32LE(to - from, 14);
+  value.writeUInt32LE(returned, 18);
+  let at = SETTLEMENT_FIXED_BYTES;
+  if (dead !== null && to > from) {
+    value.set(dead.subarray(from, to), at);
+    at += to - from;
+  }
+  if (returns !== null) {
+    for (const [offset, count] of returns) {
+      value.writeUInt32LE(offset, at);
+      value.writeUInt32LE(count, at + 4);
+      at += SETTLEMENT_RETURN_BYTES;
+    }
+  }
+  sealValue(value);
+  return value;
+}
+
+/** Null when an intact value is still not a settlement. */
+export function decodeSettlement(value: Buffer): Settlement | null {
+  if (value.length < SETTLEMENT_FIXED_BYTES) return null;
+  const full = value.readUInt32LE(10);
+  const length = value.readUInt32LE(14);
+  const returned = value.readUInt32LE(18);
+  if (value.length !== SETTLEMENT_FIXED_BYTES + length + returned * SETTLEMENT_RETURN_BYTES) return null;
+  if (full + length > value.length * 8 + SETTLEMENT_BITMAP_MAX) return null;
+  const dead = new Uint8Array(full + length);
+  dead.fill(0xff, 0, full);
+  let at = SETTLEMENT_FIXED_BYTES;
+  dead.set(value.subarray(at, at + length), full);
+  at += length;
+  let returns: Map<number, number> | null = null;
+  for (; at < value.length; at += SETTLEMENT_RETURN_BYTES) {
+    returns ??= new Map();
+    returns.set(value.readUInt32LE(at), value.readUInt32LE(at + 4));
+  }
+  return { first: value.readUIntLE(4, 6), dead: dead.length === 0 ? null : dead, returns };
+}
+
+/** Largest bitmap a settlement may ask for, in bytes; more is damage. */
+const SETTLEMENT_BITMAP_MAX = 1024 * 1024;
