@@ -40,7 +40,8 @@ export function compilePattern(pattern: string): CompiledPattern {
   }
   let expression: RegExp;
   try {
-    expression = new RegExp(translate(source), flags);
+    source = translate(source);
+    expression = new RegExp(source, flags);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new BrokerError('precondition-failed', `invalid regular expression '${pattern}': ${why}`);
