@@ -258,12 +258,6 @@ export const SETTINGS = {
     'Bytes taken from one client before the next client has its turn.',
     { unit: 'bytes' },
   ),
-  topicCacheSize: setting(
-    'Fairness',
-    integer(0, 10_000_000),
-    10_000,
-    'Routing keys whose route each topic exchange remembers.',
-  ),
 
   // How the broker presents itself.
   strict: setting(
