@@ -1,0 +1,170 @@
+// Method, header and body frames of one publish become a Message.
+// Owns what may follow what (AMQP 0-9-1 4.2.6) and the limits on what is announced. Knows no exchange and no queue.
+// Invariant: memory is taken as bytes arrive, never on the strength of an announced size alone.
+
+import type { Address } from '../message/address.ts';
+import {
+  contentLength,
+  FLAGS_AT,
+  FRAME_HEAD,
+  type Message,
+  messageOver,
+  writeFraming,
+} from '../message/message.ts';
+import { allocate } from '../message/slab.ts';
+import {
+  CLASS_BASIC,
+  FRAME_BODY,
+  FRAME_ERROR,
+  FRAME_HEADER,
+  FRAME_OVERHEAD,
+  UNEXPECTED_FRAME,
+} from '../protocol/constants.ts';
+import { AmqpError } from './errors.ts';
+
+/** Largest body that can be announced at all (RabbitMQ: 512 MiB); more ends the connection. */
+export const BODY_MAX = 536_870_912;
+/** Memory taken at once for a body; beyond it the buffer grows with what arrives. */
+const TAKE_AT_ONCE = 1024 * 1024;
+
+/** Assembles the contents of one channel, one after the other. */
+export class ContentAssembler {
+  /** What the next frame has to be. */
+  expecting: 'method' | 'header' | 'body' = 'method';
+  /** The body is above the broker's limit: its frames are read and dropped, then the publish is refused. */
+  tooLarge = false;
+  bodyLength = 0;
+
+  private readonly bodyMax: number;
+  private buffer: Buffer = EMPTY;
+  private at = 0;
+  private headerLength = 0;
+  /** Body bytes that have arrived. */
+  private received = 0;
+
+  /** @param bodyMax largest message body in bytes; larger ones are read and dropped */
+  constructor(bodyMax: number) {
+    this.bodyMax = bodyMax;
+  }
+
+  /** basic.publish was seen: a content header has to follow. */
+  begin(): void {
+    this.expecting = 'header';
+  }
+
+  /** A method frame came while a content was expected. @throws AmqpError unexpected-frame */
+  unexpectedMethod(): never {
+    throw this.expecting === 'header'
+      ? new AmqpError(
+          UNEXPECTED_FRAME,
+          'expected content header for class 60, got non content header frame instead',
+        )
+      : new AmqpError(UNEXPECTED_FRAME, 'expected content body, got non content body frame instead');
+  }
+
+  /** A header or body frame. @returns true when the content is complete. @throws AmqpError when it may not come now */
+  onFrame(type: number, frame: Buffer, start: number, stop: number): boolean {
+    if (this.expecting === 'method') {
+      throw new AmqpError(UNEXPECTED_FRAME, 'expected method frame, got non method frame instead', 0);
+    }
+    if (this.expecting === 'header') {
+      if (type !== FRAME_HEADER) this.unexpectedMethod();
+      return this.onHeader(frame, start, stop);
+    }
+    if (type !== FRAME_BODY) this.unexpectedMethod();
+    return this.onBody(frame, start, stop);
+  }
+
+  /** The complete content as a message; the assembler is free for the next one. @throws DecodeError for broken properties */
+  take(address: Address): Message {
+    const { buffer, at, headerLength, bodyLength } = this;
+    this.buffer = EMPTY;
+    writeFraming(buffer, at, headerLength, bodyLength);
+    return messageOver(address, buffer, at, headerLength, bodyLength);
+  }
+
+  /** Drops what has arrived. */
+  reset(): void {
+    this.expecting = 'method';
+    this.buffer = EMPTY;
+  }
+
+  private onHeader(frame: Buffer, start: number, stop: number): boolean {
+    const headerLength = stop - start;
+    if (headerLength < FLAGS_AT + 2) {
+      throw new AmqpError(
+        UNEXPECTED_FRAME,
+        'expected content header for class 60, got non content header frame instead',
+      );
+    }
+    const classId = (frame[start]! << 8) | frame[start + 1]!;
+    if (classId !== CLASS_BASIC) {
+      throw new AmqpError(
+        UNEXPECTED_FRAME,
+        `expected content header for class 60, got one for class ${classId} instead`,
+      );
+    }
+    if ((frame[start + 2]! | frame[start + 3]!) !== 0) {
+      throw new AmqpError(
+        UNEXPECTED_FRAME,
+        'expected content header for class 60, got non content header frame instead',
+      );
+    }
+    const high =
+      ((frame[start + 4]! << 24) |
+        (frame[start + 5]! << 16) |
+        (frame[start + 6]! << 8) |
+        frame[start + 7]!) >>>
+      0;
+    const low =
+      ((frame[start + 8]! << 24) |
+        (frame[start + 9]! << 16) |
+        (frame[start + 10]! << 8) |
+        frame[start + 11]!) >>>
+      0;
+    const bodyLength = high * 0x1_0000_0000 + low;
+    if (bodyLength > BODY_MAX) {
+      const size = (BigInt(high) << 32n) | BigInt(low);
+      throw new AmqpError(FRAME_ERROR, `content body size ${size} exceeds maximum allowed size ${BODY_MAX}`);
+    }
+    this.headerLength = headerLength;
+    this.bodyLength = bodyLength;
+    this.received = 0;
+    this.tooLarge = bodyLength > this.bodyMax;
+    const place = allocate(
+      contentLength(headerLength, this.tooLarge ? 0 : Math.min(bodyLength, TAKE_AT_ONCE)),
+    );
+    this.buffer = place.buffer;
+    this.at = place.at;
+    frame.copy(this.buffer, this.at + FRAME_HEAD, start, stop);
+    this.expecting = bodyLength === 0 ? 'method' : 'body';
+    return bodyLength === 0;
+  }
+
+  private onBody(frame: Buffer, start: number, stop: number): boolean {
+    const length = stop - start;
+    const received = this.received + length;
+    if (received > this.bodyLength)
+      throw new AmqpError(FRAME_ERROR, 'content body frame exceeds remaining content size');
+    if (!this.tooLarge && length !== 0) {
+      const to = this.at + FRAME_HEAD + this.headerLength + FRAME_OVERHEAD + this.received;
+      if (received > TAKE_AT_ONCE) this.grow(to + length + 1);
+      frame.copy(this.buffer, to, start, stop);
+    }
+    this.received = received;
+    if (received !== this.bodyLength) return false;
+    this.expecting = 'method';
+    return true;
+  }
+
+  /** Room for at least `needed` bytes: doubled each time, but never above what the whole content takes. */
+  private grow(needed: number): void {
+    if (needed <= this.buffer.length) return;
+    const whole = this.at + contentLength(this.headerLength, this.bodyLength);
+    const grown = Buffer.allocUnsafeSlow(Math.min(whole, Math.max(needed, this.buffer.length * 2)));
+    this.buffer.copy(grown, 0);
+    this.buffer = grown;
+  }
+}
+
+const EMPTY = Buffer.alloc(0);

@@ -1,0 +1,121 @@
+// Classes tx and confirm: the two modes of a channel that exclude each other.
+// A transaction keeps publishes (checked and routed when they came) and settles until commit; everything of a commit happens in one
+// synchronous run and so in one batch on disk.
+
+import { BrokerError } from '../base/errors.ts';
+import {
+  type ConfirmSelect,
+  encodeConfirmSelectOk,
+  encodeTxCommitOk,
+  encodeTxRollbackOk,
+  encodeTxSelectOk,
+} from '../protocol/methods.ts';
+import { MUST_COMMIT, REJECTED } from '../queue/queue.ts';
+import { type Publication, perform, type SettleKind, settleNow, unknownTag } from './basic-methods.ts';
+import type { Channel } from './channel.ts';
+import { Confirms } from './confirms.ts';
+
+interface Settle {
+  readonly tag: number;
+  readonly multiple: boolean;
+  readonly kind: SettleKind;
+}
+
+/** What a tx channel has gathered since the last commit or rollback. */
+export class Transaction {
+  publishes: Publication[] = [];
+  /** A commit is on its way to the disk. */
+  committing = false;
+  private settles: Settle[] = [];
+  /** Tags settled one by one in this transaction … */
+  private readonly settledTags = new Set<number>();
+  /** … and everything outstanding up to here, by a multiple. */
+  private settledUpTo = 0;
+
+  /** Notes a settle. The deliveries stay outstanding until commit, but may not be settled twice. @throws BrokerError */
+  settle(channel: Channel, tag: number, multiple: boolean, kind: SettleKind): void {
+    const all = multiple && tag === 0;
+    if (!all && (channel.unacked.peek(tag) === null || this.isSettled(tag))) throw unknownTag(tag);
+    this.settles.push({ tag, multiple, kind });
+    if (all) this.settledUpTo = channel.unacked.nextTag - 1;
+    else if (multiple) this.settledUpTo = Math.max(this.settledUpTo, tag);
+    else this.settledTags.add(tag);
+    // "All" at commit must mean all of now, not all of then.
+    if (all) this.settles[this.settles.length - 1] = { tag: this.settledUpTo, multiple: true, kind };
+  }
+
+  /** Acks not applied yet. */
+  get settleCount(): number {
+    return this.settles.length;
+  }
+
+  /** Applies the settles in the order in which they came. */
+  applySettles(channel: Channel): void {
+    for (const { tag, multiple, kind } of this.settles) {
+      if (multiple) settleUpTo(channel, tag, kind);
+      else if (channel.unacked.peek(tag) !== null) settleNow(channel, tag, false, kind);
+    }
+  }
+
+  clear(): void {
+    this.publishes = [];
+    this.settles = [];
+    this.settledTags.clear();
+    this.settledUpTo = 0;
+  }
+
+  private isSettled(tag: number): boolean {
+    return tag <= this.settledUpTo || this.settledTags.has(tag);
+  }
+}
+
+/** A multiple whose own tag may have been settled since by an earlier single one. */
+function settleUpTo(channel: Channel, tag: number, kind: SettleKind): void {
+  for (let t = channel.unacked.first(); t !== 0 && t <= tag; t = channel.unacked.first())
+    settleNow(channel, t, false, kind);
+}
+
+export function selectTx(channel: Channel): void {
+  if (channel.confirms !== null)
+    throw new BrokerError('precondition-failed', 'cannot switch from confirm to tx mode');
+  channel.tx ??= new Transaction();
+  channel.reply((w) => encodeTxSelectOk(w, channel.number));
+}
+
+export function selectConfirm(channel: Channel, m: ConfirmSelect): void {
+  if (channel.tx !== null)
+    throw new BrokerError('precondition-failed', 'cannot switch from tx to confirm mode');
+  channel.confirms ??= new Confirms();
+  if (!m.noWait) channel.reply((w) => encodeConfirmSelectOk(w, channel.number));
+}
+
+/** @throws BrokerError precondition-failed without tx.select, or when a queue refused a publish of the transaction */
+export function commitTx(channel: Channel): void {
+  const tx = transactionOf(channel);
+  let outcome = 0;
+  for (const { message, queues, target } of tx.publishes)
+    outcome |= perform(channel, message, queues, target);
+  tx.applySettles(channel);
+  tx.clear();
+  if ((outcome & REJECTED) !== 0) throw new BrokerError('precondition-failed', 'partial tx completion');
+  const { shard } = channel.connection.node;
+  tx.committing = true;
+  channel.replyAtTicket(
+    (outcome & MUST_COMMIT) !== 0 ? shard.ticket : 0,
+    (w) => encodeTxCommitOk(w, channel.number),
+    () => {
+      tx.committing = false;
+    },
+  );
+}
+
+/** Drops publishes and pending settles; deliveries stay unacked and are not redelivered (RabbitMQ). */
+export function rollbackTx(channel: Channel): void {
+  transactionOf(channel).clear();
+  channel.reply((w) => encodeTxRollbackOk(w, channel.number));
+}
+
+function transactionOf(channel: Channel): Transaction {
+  if (channel.tx === null) throw new BrokerError('precondition-failed', 'channel is not transactional');
+  return channel.tx;
+}

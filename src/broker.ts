@@ -1,0 +1,308 @@
+// Puts the rooms together, nothing else: settings become options, the store is opened and recovered, then the port is opened.
+// Owns the order of starting and stopping.
+// Invariant: the port opens last and closes first; the store is closed after every connection is gone.
+
+import { statfs } from 'node:fs/promises';
+import { totalmem } from 'node:os';
+import { Connection } from './amqp/connection.ts';
+import type { AmqpOptions } from './amqp/options.ts';
+import { userFromImport } from './auth/definitions.ts';
+import { hashPasswordFast } from './auth/password.ts';
+import { type Clock, systemClock } from './base/clock.ts';
+import { type Logger, silentLogger } from './base/logger.ts';
+import { completeSettings, type Settings } from './config/config.ts';
+import { VERSION } from './config/version.ts';
+import { type Listener, listen } from './net/listener.ts';
+import { BrokerNode, type NodeOptions } from './node/node.ts';
+import { recover } from './node/recovery.ts';
+import { type FieldTable, tableOf } from './protocol/field-table.ts';
+import { ChunkPool } from './protocol/frame-writer.ts';
+import { memoryStore, openLevelStore } from './store/log-store.ts';
+import type { Store } from './store/store.ts';
+
+/** Permissions of a user on one vhost: patterns as RabbitMQ has them. */
+export interface PermissionOptions {
+  readonly vhost: string;
+  readonly configure: string;
+  readonly write: string;
+  readonly read: string;
+}
+
+/** A user that is made at the start if there is none of that name. */
+export interface UserOptions {
+  readonly name: string;
+  readonly password: string;
+  readonly tags?: readonly string[];
+  readonly permissions?: readonly PermissionOptions[];
+}
+
+/** How to start a broker: any setting of docs/configuration.md, and what only a program can give. */
+export interface BrokerOptions extends Partial<Settings> {
+  /** `memory` for no disk at all, `level` for the folder `dataDir`, or a store of your own. Default: as the setting `memory` says. */
+  readonly store?: 'memory' | 'level' | Store;
+  /** The broker's time; a `FakeClock` lets a test move it. */
+  readonly clock?: Clock;
+  /** Where log lines go; an embedded broker is silent unless told otherwise. */
+  readonly logger?: Logger;
+  /** Users beside the default one. */
+  readonly users?: readonly UserOptions[];
+  /** Virtual hosts beside the default one. */
+  readonly vhosts?: readonly string[];
+}
+
+/** A running broker. */
+export class Broker {
+  /** The port it listens on. */
+  readonly port: number;
+  /** `amqp://127.0.0.1:port`, without user and password: clients then log in as guest. */
+  readonly url: string;
+  /** Fulfilled when the broker has stopped: with the error when it had to stop by itself. */
+  readonly stopped: Promise<Error | null>;
+
+  private readonly node: BrokerNode;
+  private readonly store: Store;
+  private readonly listener: Listener;
+  private readonly graceMs: number;
+  private stopping: Promise<void> | null = null;
+  private tellStopped: (error: Error | null) => void = () => {};
+
+  private constructor(node: BrokerNode, store: Store, listener: Listener, host: string, graceMs: number) {
+    this.node = node;
+    this.store = store;
+    this.listener = listener;
+    this.graceMs = graceMs;
+    this.port = listener.port;
+    this.url = `amqp://${urlHost(host)}:${listener.port}`;
+    this.stopped = new Promise((resolve) => {
+      this.tellStopped = resolve;
+    });
+    node.onLost = (error) => void this.fail(error);
+  }
+
+  /**
+   * Starts a broker; fulfilled when clients can connect.
+   * @throws SettingsError, StoreError, ListenError (as a rejection), each with a message for people
+   */
+  static async start(options: BrokerOptions = {}): Promise<Broker> {
+    const {
+      store: storeOption,
+      clock = systemClock,
+      logger = silentLogger,
+      users = [],
+      vhosts = [],
+      ...given
+    } = options;
+    // A program that embeds a broker means itself, not its neighbours.
+    const settings = completeSettings({ host: '127.0.0.1', ...given });
+    const store = storeOf(storeOption, settings, logger);
+    const node = new BrokerNode(nodeOptions(settings, store), clock, logger);
+    const shard = await store.open(node.storeListener);
+    let listener: Listener | null = null;
+    try {
+      node.attach(shard);
+      const recovered = await recover(node);
+      logger.info('the store is open', {
+        engine: store.info.engine,
+        folder: store.info.location,
+        queues: recovered.queues,
+        messages: recovered.entries,
+        ms: Math.round(recovered.ms),
+      });
+      await makeDefaults(node, settings, users, vhosts, recovered.hasUsers);
+      const amqp = amqpOptions(settings);
+      const pool = new ChunkPool();
+      listener = await listen(
+        {
+          host: settings.host,
+          port: settings.port,
+          backlog: settings.backlog,
+          noDelay: settings.tcpNoDelay,
+          keepAlive: settings.tcpKeepAlive,
+        },
+        (stream, peer) => void new Connection(stream, peer, node, amqp, pool),
+        (error) => logger.error('cannot accept a connection', { error: error.message }),
+      );
+      node.alarms.start(clock);
+      return new Broker(node, store, listener, settings.host, settings.stopGraceMs);
+    } catch (error) {
+      await listener?.close();
+      node.wheel.stop();
+      await store.close();
+      throw error;
+    }
+  }
+
+  /** Tells clients, waits for them, commits, gives the folder back. Calling it again waits for the same stop. */
+  stop(reason = 'shutdown'): Promise<void> {
+    this.stopping ??= this.doStop(reason);
+    return this.stopping;
+  }
+
+  /** For tests of what clients see: sets or clears an alarm as if the mark had been crossed. */
+  setAlarm(kind: 'memory' | 'disk', on: boolean): void {
+    this.node.alarms.set(kind, on);
+  }
+
+  private async doStop(reason: string): Promise<void> {
+    const { node } = this;
+    await this.listener.close();
+    node.alarms.stop();
+    await this.closeConnections(reason);
+    if (!node.lost) {
+      for (const vhost of node.vhosts.values()) for (const queue of vhost.queues.values()) queue.settleMark();
+    }
+    node.turn.run();
+    node.wheel.stop();
+    await this.store.close();
+    this.tellStopped(null);
+  }
+
+  private async closeConnections(reason: string): Promise<void> {
+    const connections = [...this.node.connections];
+    for (const connection of connections) {
+      connection.close('connection-forced', `broker forced connection closure with reason '${reason}'`);
+    }
+    const all = Promise.all(connections.map((connection) => connection.gone));
+    let timer: NodeJS.Timeout | undefined;
+    const grace = new Promise((resolve) => {
+      timer = setTimeout(resolve, this.graceMs);
+    });
+    await Promise.race([all, grace]);
+    clearTimeout(timer);
+    for (const connection of this.node.connections) connection.destroy();
+    await all;
+  }
+
+  /** The store is lost: nobody may hear another word that could be taken for a confirm. */
+  private async fail(error: Error): Promise<void> {
+    if (this.stopping !== null) return;
+    this.stopping = (async () => {
+      await this.listener.close();
+      this.node.alarms.stop();
+      for (const connection of [...this.node.connections]) connection.destroy();
+      this.node.wheel.stop();
+      await this.store.close().catch(() => {});
+    })();
+    await this.stopping;
+    this.tellStopped(error);
+  }
+}
+
+function storeOf(option: BrokerOptions['store'], settings: Settings, logger: Logger): Store {
+  if (typeof option === 'object') return option;
+  const log = {
+    logger,
+    pendingBytesHigh: settings.storePendingBytes,
+    segmentBytesMax: settings.storeSegmentBytes,
+  };
+  if (option === 'memory' || (option === undefined && settings.memory)) return memoryStore(log);
+  return openLevelStore({
+    ...log,
+    location: settings.dataDir,
+    writeBufferBytes: settings.storeWriteBufferBytes,
+    blockCacheBytes: settings.storeBlockCacheBytes,
+  });
+}
+
+function nodeOptions(settings: Settings, store: Store): NodeOptions {
+  const folder = store.info.location;
+  return {
+    name: settings.nodeName,
+    queueMemoryBytes: settings.queueMemoryBytes,
+    pagingMemoryBytes: settings.pagingMemoryBytes,
+    queueMax: settings.queueMax ?? Number.POSITIVE_INFINITY,
+    connectionMax: settings.connectionMax ?? Number.POSITIVE_INFINITY,
+    channelMaxPerNode: settings.channelMaxPerNode ?? Number.POSITIVE_INFINITY,
+    deliveriesPerTurn: settings.turnDeliveries,
+    loopbackUsers: settings.loopbackUsers,
+    alarms: {
+      memoryMaxBytes: memoryOfMachine() * settings.memoryHighWatermark,
+      diskFreeMinBytes: settings.diskFreeLimitBytes,
+      memoryUsed: () => process.memoryUsage.rss(),
+      diskFree: folder === null ? null : () => statfs(folder).then((disk) => disk.bavail * disk.bsize),
+    },
+  };
+}
+
+/** What the process may use: the container's limit where there is one. */
+function memoryOfMachine(): number {
+  const constrained = process.constrainedMemory?.() ?? 0;
+  return constrained > 0 && constrained < totalmem() ? constrained : totalmem();
+}
+
+function amqpOptions(settings: Settings): AmqpOptions {
+  return {
+    frameMax: settings.frameMax,
+    channelMax: settings.channelMax,
+    heartbeatSeconds: settings.heartbeat,
+    handshakeTimeoutMs: settings.handshakeTimeoutMs,
+    authFailureDelayMs: settings.authFailureDelayMs,
+    closeTimeoutMs: settings.closeTimeoutMs,
+    messageSizeMax: settings.maxMessageSize,
+    consumersMaxPerChannel: settings.consumerMaxPerChannel ?? Number.POSITIVE_INFINITY,
+    outgoingBytesMax: settings.outgoingBufferBytes,
+    turnReadBytes: settings.turnReadBytes,
+    strict: settings.strict,
+    anonymousUser: settings.anonymousUser,
+    serverProperties: serverProperties(settings),
+  };
+}
+
+/** What connection.start tells. Client libraries switch features on by product, version and capabilities. */
+function serverProperties(settings: Settings): FieldTable {
+  const able = [
+    'authentication_failure_close',
+    'basic.nack',
+    'connection.blocked',
+    'consumer_cancel_notify',
+    'consumer_priorities',
+    'direct_reply_to',
+    'exchange_exchange_bindings',
+    'per_consumer_qos',
+    'publisher_confirms',
+  ];
+  return tableOf({
+    capabilities: Object.fromEntries(able.map((name) => [name, true])),
+    cluster_name: settings.clusterName ?? settings.nodeName,
+    copyright: 'Copyright (c) the Leveret authors',
+    information: 'Leveret, an AMQP 0-9-1 broker. MIT licensed.',
+    leveret_version: VERSION,
+    platform: `Node.js ${process.version}`,
+    product: settings.serverProduct,
+    version: settings.serverVersion,
+  });
+}
+
+async function makeDefaults(
+  node: BrokerNode,
+  settings: Settings,
+  users: readonly UserOptions[],
+  vhosts: readonly string[],
+  hasUsers: boolean,
+): Promise<void> {
+  let changed = false;
+  if (!hasUsers) {
+    if (!node.vhosts.has(settings.defaultVhost)) node.createVHost(settings.defaultVhost);
+    const { defaultUser: name, defaultPassword: password } = settings;
+    // RabbitMQ's own format: made at once, and the broker starts without waiting for a slow hash of a password that stands in a file.
+    node.users.put({ name, ...hashPasswordFast(password), tags: ['administrator'], limits: {} });
+    node.users.setPermissions(name, settings.defaultVhost, { configure: '.*', write: '.*', read: '.*' });
+    changed = true;
+  }
+  for (const vhost of vhosts) if (!node.vhosts.has(vhost)) node.createVHost(vhost);
+  for (const user of users) {
+    if (node.users.get(user.name) !== null) continue;
+    const { name, password, tags = [], permissions = [] } = user;
+    node.users.put(
+      await userFromImport({ name, password, tags: [...tags] }, 'rabbit_password_hashing_sha256'),
+    );
+    for (const { vhost, ...patterns } of permissions) node.users.setPermissions(name, vhost, patterns);
+    changed = true;
+  }
+  if (changed) node.saveUsers();
+}
+
+function urlHost(host: string): string {
+  if (host === '::' || host === '0.0.0.0') return '127.0.0.1';
+  return host.includes(':') ? `[${host}]` : host;
+}

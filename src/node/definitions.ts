@@ -1,0 +1,133 @@
+// Topology and users as stored records. The only writer of definitions.
+// Owns their keys and their JSON form: one small record each, under kind and name; argument tables keep their wire types as base64.
+
+import { decodeTable, encodeTable, type FieldTable } from '../protocol/field-table.ts';
+import type { QueueDeclaration } from '../queue/declaration.ts';
+import type { Shard, Ticket } from '../store/store.ts';
+import { type BindingRecord, Exchange, type ExchangeDeclaration } from './exchange.ts';
+
+/** Every stored record, by the kind that opens its key. */
+export type StoredDefinition =
+  | { kind: 'vhost'; name: string; description: string; tags: string[] }
+  | {
+      kind: 'exchange';
+      vhost: string;
+      name: string;
+      type: string;
+      autoDelete: boolean;
+      internal: boolean;
+      arguments: string;
+    }
+  | { kind: 'queue'; vhost: string; name: string; number: number; autoDelete: boolean; arguments: string }
+  | {
+      kind: 'binding';
+      vhost: string;
+      source: string;
+      destinationKind: 'queue' | 'exchange';
+      destination: string;
+      routingKey: string;
+      arguments: string;
+    }
+  | { kind: 'users'; definition: unknown };
+
+/** Writes definitions into the open batch of the store. */
+export class Definitions {
+  private readonly shard: Shard;
+  /** While recovery repeats what is stored already. */
+  muted = false;
+  /** Batch of the last definition written. */
+  lastTicket: Ticket = 0;
+
+  constructor(shard: Shard) {
+    this.shard = shard;
+  }
+
+  saveVHost(name: string, description: string, tags: string[]): void {
+    this.write(['vhost', name], { kind: 'vhost', name, description, tags });
+  }
+
+  deleteVHost(name: string): void {
+    this.write(['vhost', name], null);
+  }
+
+  saveExchange(vhost: string, e: ExchangeDeclaration): void {
+    const { name, type, autoDelete, internal } = e;
+    this.write(['exchange', vhost, name], {
+      kind: 'exchange',
+      vhost,
+      name,
+      type,
+      autoDelete,
+      internal,
+      arguments: tableText(e.arguments),
+    });
+  }
+
+  deleteExchange(vhost: string, name: string): void {
+    this.write(['exchange', vhost, name], null);
+  }
+
+  saveQueue(vhost: string, q: QueueDeclaration, number: number): void {
+    const { name, autoDelete } = q;
+    this.write(['queue', vhost, name], {
+      kind: 'queue',
+      vhost,
+      name,
+      number,
+      autoDelete,
+      arguments: tableText(q.arguments),
+    });
+  }
+
+  deleteQueue(vhost: string, name: string): void {
+    this.write(['queue', vhost, name], null);
+  }
+
+  saveBinding(vhost: string, b: BindingRecord): void {
+    this.write(bindingKey(vhost, b), {
+      kind: 'binding',
+      vhost,
+      source: b.source.name,
+      destinationKind: b.destination instanceof Exchange ? 'exchange' : 'queue',
+      destination: b.destination.name,
+      routingKey: b.routingKey,
+      arguments: tableText(b.arguments),
+    });
+  }
+
+  deleteBinding(vhost: string, b: BindingRecord): void {
+    this.write(bindingKey(vhost, b), null);
+  }
+
+  /** All users and permissions in one record: they are few, and change rarely. */
+  saveUsers(definition: unknown): void {
+    this.write(['users'], { kind: 'users', definition });
+  }
+
+  private write(key: readonly string[], record: StoredDefinition | null): void {
+    if (this.muted) return;
+    this.lastTicket = this.shard.define(
+      JSON.stringify(key),
+      record === null ? null : Buffer.from(JSON.stringify(record)),
+    );
+  }
+}
+
+/** @throws SyntaxError when the record is not JSON */
+export function readDefinition(value: Buffer): StoredDefinition {
+  return JSON.parse(value.toString()) as StoredDefinition;
+}
+
+/** Argument tables keep their wire types: a redeclare compares them, and a queue imported as `long` stays `long`. */
+export function tableFromText(text: string): FieldTable {
+  const bytes = Buffer.from(text, 'base64');
+  return decodeTable(bytes, 0, bytes.length);
+}
+
+function tableText(table: FieldTable): string {
+  return encodeTable(table).toString('base64');
+}
+
+function bindingKey(vhost: string, b: BindingRecord): string[] {
+  return ['binding', vhost, b.source.name, b.id];
+}

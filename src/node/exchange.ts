@@ -1,0 +1,99 @@
+// One exchange: what was declared, its router, its bindings in both roles, and the cache of routes by key.
+// Knows no queue: what it routes to is a Destination.
+
+import { encodeTable, type FieldTable, type FieldValue } from '../protocol/field-table.ts';
+import type { Queue } from '../queue/queue.ts';
+import type { Binding, Destination, Router } from '../routing/router.ts';
+
+/** Routes kept per exchange; the cache starts anew when it is full. */
+export const ROUTE_CACHE_MAX = 20_000;
+
+/** What a client declares. */
+export interface ExchangeDeclaration {
+  readonly name: string;
+  readonly type: string;
+  readonly durable: boolean;
+  readonly autoDelete: boolean;
+  readonly internal: boolean;
+  readonly arguments: FieldTable;
+}
+
+/** A binding from an exchange to a queue or another exchange. */
+export class BindingRecord implements Binding {
+  readonly source: Exchange;
+  readonly destination: Queue | Exchange;
+  readonly routingKey: string;
+  readonly arguments: FieldTable;
+  /** Identity among the bindings of its source. */
+  readonly id: string;
+
+  constructor(source: Exchange, destination: Queue | Exchange, routingKey: string, args: FieldTable) {
+    this.source = source;
+    this.destination = destination;
+    this.routingKey = routingKey;
+    this.arguments = args;
+    this.id = bindingId(destination, routingKey, args);
+  }
+
+  /** Survives a restart: both ends do (RabbitMQ: a binding to a transient end is transient). */
+  get durable(): boolean {
+    return this.source.declaration.durable && this.destination.declaration.durable;
+  }
+}
+
+/** Identity of a binding within its source: destination, routing key and arguments, whatever the order of the arguments. */
+export function bindingId(destination: Queue | Exchange, routingKey: string, args: FieldTable): string {
+  const kind = destination instanceof Exchange ? 'exchange' : 'queue';
+  return `${kind}\0${destination.name}\0${routingKey}\0${argumentsId(args)}`;
+}
+
+function argumentsId(args: FieldTable): string {
+  if (args.size === 0) return '';
+  const sorted = new Map<string, FieldValue>([...args].sort(([a], [b]) => (a < b ? -1 : 1)));
+  return encodeTable(sorted).toString('latin1');
+}
+
+/** A declared exchange. */
+export class Exchange implements Destination {
+  readonly name: string;
+  readonly declaration: ExchangeDeclaration;
+  /** Decides destinations; the default exchange has none, it routes by queue name. */
+  readonly router: Router | null;
+  /** Name of the alternate exchange; null when there is none. */
+  readonly alternate: string | null;
+  /** Bindings with this exchange as source. */
+  readonly outgoing = new Map<string, BindingRecord>();
+  /** Bindings with this exchange as destination. */
+  readonly incoming = new Set<BindingRecord>();
+  /** Something was bound to it once: auto-delete applies. */
+  everBound = false;
+  deleted = false;
+  /** Last routing run that visited it, so that cycles end. Written by the vhost. */
+  visitStamp = 0;
+  /** Messages that were published to it. */
+  publishedIn = 0;
+
+  /** Routes by key, computed at `cacheGeneration` of the vhost's topology. */
+  private readonly cache = new Map<string, readonly Queue[]>();
+  private cacheGeneration = 0;
+
+  constructor(declaration: ExchangeDeclaration, router: Router | null) {
+    this.name = declaration.name;
+    this.declaration = declaration;
+    this.router = router;
+    const alternate = declaration.arguments.get('alternate-exchange');
+    this.alternate = alternate?.tag === 'S' && typeof alternate.value === 'string' ? alternate.value : null;
+  }
+
+  cached(key: string, generation: number): readonly Queue[] | undefined {
+    return this.cacheGeneration === generation ? this.cache.get(key) : undefined;
+  }
+
+  remember(key: string, generation: number, route: readonly Queue[]): void {
+    if (this.cacheGeneration !== generation || this.cache.size >= ROUTE_CACHE_MAX) {
+      this.cache.clear();
+      this.cacheGeneration = generation;
+    }
+    this.cache.set(key, route);
+  }
+}

@@ -1,0 +1,121 @@
+// From the store to a standing topology: definitions first, through the same vhost calls that clients cause, then queue contents.
+// Owns the order. Nothing is written while it runs, except the removal of what belongs to no queue.
+
+import { importUsers } from '../auth/definitions.ts';
+import type { Logger } from '../base/logger.ts';
+import type { ClassicQueue } from '../queue/classic-queue.ts';
+import { createRouter } from '../routing/router-types.ts';
+import {
+  type RecoveredQueue,
+  type RecoverySink,
+  type RecoveryStats,
+  type StoredEntry,
+  StoreError,
+} from '../store/store.ts';
+import { readDefinition, type StoredDefinition, tableFromText } from './definitions.ts';
+import { Exchange } from './exchange.ts';
+import type { BrokerNode } from './node.ts';
+
+/** What recovery found. */
+export interface Recovered extends RecoveryStats {
+  /** False in an empty store: the default user and vhost are to be made. */
+  readonly hasUsers: boolean;
+}
+
+/** Fills an attached node from its store. @throws StoreError of kind damaged */
+export async function recover(node: BrokerNode): Promise<Recovered> {
+  const sink = new Sink(node, node.log);
+  node.definitions.muted = true;
+  const stats = await node.shard.recover(sink);
+  sink.buildTopology();
+  node.definitions.muted = false;
+  if (stats.orphans !== 0) {
+    node.log.warn('messages of queues that no longer exist were dropped', { messages: stats.orphans });
+  }
+  if (sink.users !== null) await importUsers(node.users, sink.users);
+  return { ...stats, hasUsers: sink.users !== null };
+}
+
+class Sink implements RecoverySink {
+  /** The stored users; null in an empty store. */
+  users: unknown = null;
+  private readonly node: BrokerNode;
+  private readonly log: Logger;
+  private readonly records: StoredDefinition[] = [];
+  private built = false;
+  private readonly queues = new Map<number, ClassicQueue>();
+
+  constructor(node: BrokerNode, log: Logger) {
+    this.node = node;
+    this.log = log;
+  }
+
+  definition(key: string, value: Buffer): void {
+    try {
+      this.records.push(readDefinition(value));
+    } catch (error) {
+      throw new StoreError('damaged', `the definition ${key} in the store is not readable`, error);
+    }
+  }
+
+  queue(number: number, facts: RecoveredQueue): boolean {
+    this.buildTopology();
+    this.node.sawQueueNumber(number);
+    const queue = this.queues.get(number);
+    if (queue === undefined) return false;
+    queue.restoreFacts(facts.nextPosition, facts.deliveredUpTo.get(0) ?? 0);
+    return true;
+  }
+
+  entries(number: number, run: readonly StoredEntry[]): void {
+    this.queues.get(number)!.restore(run);
+  }
+
+  /** Vhosts, then exchanges and queues, then the bindings between them; users whenever they come. */
+  buildTopology(): void {
+    if (this.built) return;
+    this.built = true;
+    for (const kind of ['vhost', 'exchange', 'queue', 'binding', 'users'] as const) {
+      for (const record of this.records) if (record.kind === kind) this.build(record);
+    }
+    this.records.length = 0;
+  }
+
+  private build(record: StoredDefinition): void {
+    const { node } = this;
+    if (record.kind === 'users') {
+      this.users = record.definition;
+      return;
+    }
+    if (record.kind === 'vhost') {
+      node.addVHost(record.name);
+      return;
+    }
+    const vhost = node.vhosts.get(record.vhost);
+    if (vhost === undefined) return this.dangling(record.kind, record.vhost);
+    const args = tableFromText(record.arguments);
+    if (record.kind === 'exchange') {
+      const { name, type, autoDelete, internal } = record;
+      const declaration = { name, type, durable: true, autoDelete, internal, arguments: args };
+      vhost.exchanges.set(name, new Exchange(declaration, createRouter(type, args)));
+    } else if (record.kind === 'queue') {
+      const { name, number, autoDelete } = record;
+      const declaration = { name, durable: true, exclusive: false, autoDelete, arguments: args, owner: null };
+      this.queues.set(number, vhost.addQueue(declaration, number));
+      node.sawQueueNumber(number);
+    } else {
+      const source = vhost.exchanges.get(record.source);
+      const destination =
+        record.destinationKind === 'queue'
+          ? vhost.queues.get(record.destination)
+          : vhost.exchanges.get(record.destination);
+      if (source === undefined || destination === undefined) return this.dangling('binding', record.vhost);
+      vhost.addBinding(source, destination, record.routingKey, args);
+    }
+  }
+
+  /** A record whose surroundings are gone. Batches are atomic, so only a store that was edited by hand has one. */
+  private dangling(kind: string, vhost: string): void {
+    this.log.warn('a stored definition belongs to nothing that exists and is left out', { kind, vhost });
+  }
+}

@@ -1,0 +1,116 @@
+// Whose turn it is among the consumers of one queue: by priority, then round robin, exclusive ones alone.
+// Owns the lines of consumers that may have capacity. A consumer found without capacity is parked (left out of its line) until
+// somebody says `unpark`, so that a thousand busy consumers cost nothing per delivery.
+// Invariant: every member is either in its level's line exactly once, or parked.
+
+import { Deque } from '../base/deque.ts';
+import type { Consumer } from './queue.ts';
+
+interface Level {
+  readonly priority: number;
+  readonly line: Deque<Consumer>;
+  /** Members that left while standing in the line; skipped when their turn comes. */
+  stale: number;
+}
+
+/** Lines with more left members than this, and than half of it, are cleaned at once. */
+const STALE_MAX = 16;
+
+/** The consumers of one queue. */
+export class ConsumerGroup {
+  private readonly members = new Set<Consumer>();
+  /** Highest priority first. */
+  private readonly levels: Level[] = [];
+  private exclusiveMember: Consumer | null = null;
+
+  get size(): number {
+    return this.members.size;
+  }
+
+  /** The exclusive consumer, if there is one. */
+  get exclusive(): Consumer | null {
+    return this.exclusiveMember;
+  }
+
+  has(consumer: Consumer): boolean {
+    return this.members.has(consumer);
+  }
+
+  [Symbol.iterator](): IterableIterator<Consumer> {
+    return this.members.values();
+  }
+
+  add(consumer: Consumer): void {
+    this.members.add(consumer);
+    if (consumer.exclusive) this.exclusiveMember = consumer;
+    consumer.parked = false;
+    this.levelOf(consumer.priority).line.push(consumer);
+  }
+
+  /** @returns false when it was not a member */
+  remove(consumer: Consumer): boolean {
+    if (!this.members.delete(consumer)) return false;
+    if (this.exclusiveMember === consumer) this.exclusiveMember = null;
+    if (!consumer.parked) this.forget(consumer.priority);
+    return true;
+  }
+
+  clear(): void {
+    this.members.clear();
+    this.levels.length = 0;
+    this.exclusiveMember = null;
+  }
+
+  unpark(consumer: Consumer): void {
+    if (!consumer.parked || !this.members.has(consumer)) return;
+    consumer.parked = false;
+    this.levelOf(consumer.priority).line.push(consumer);
+  }
+
+  /** The consumer to serve next, moved to the end of its line; null when none has capacity. */
+  next(): Consumer | null {
+    const levels = this.levels;
+    for (let i = 0; i < levels.length; i++) {
+      const level = levels[i]!;
+      const line = level.line;
+      for (let consumer = line.shift(); consumer !== null; consumer = line.shift()) {
+        if (level.stale !== 0 && !this.members.has(consumer)) {
+          level.stale--;
+          continue;
+        }
+        if (consumer.hasCapacity()) {
+          line.push(consumer);
+          return consumer;
+        }
+        consumer.parked = true;
+      }
+    }
+    return null;
+  }
+
+  private levelOf(priority: number): Level {
+    const levels = this.levels;
+    let i = 0;
+    while (i < levels.length && levels[i]!.priority > priority) i++;
+    const found = levels[i];
+    if (found !== undefined && found.priority === priority) return found;
+    const level: Level = { priority, line: new Deque<Consumer>(), stale: 0 };
+    levels.splice(i, 0, level);
+    return level;
+  }
+
+  private forget(priority: number): void {
+    const level = this.levelOf(priority);
+    level.stale++;
+    const line = level.line;
+    if (level.stale < STALE_MAX && line.length > level.stale) return;
+    if (line.length > level.stale && level.stale * 2 < line.length) return;
+    for (let n = line.length; n > 0; n--) {
+      const consumer = line.shift()!;
+      if (this.members.has(consumer)) line.push(consumer);
+    }
+    level.stale = 0;
+    if (line.length === 0 && ![...this.members].some((c) => c.priority === priority))
+      this.levels.splice(this.levels.indexOf(level), 1);
+  }
+}

@@ -1,0 +1,95 @@
+// Direct reply-to: the queue that is no queue. One per requesting channel; replies go straight to its consumer.
+// RabbitMQ: nothing is stored, nothing is acknowledged; a reply that comes when the requester is gone is dropped.
+
+import { Deque } from '../base/deque.ts';
+import type { Turn } from '../base/turn.ts';
+import { Entry } from '../message/entry.ts';
+import type { Message } from '../message/message.ts';
+import { EMPTY_TABLE } from '../protocol/field-table.ts';
+import type { QueueDeclaration } from './declaration.ts';
+import { ACCEPTED, type Consumer, type Queue } from './queue.ts';
+
+/** The name clients consume from and put into reply-to. */
+export const REPLY_TO = 'amq.rabbitmq.reply-to';
+/** What every generated reply name starts with. */
+export const REPLY_TO_PREFIX = `${REPLY_TO}.`;
+/** Replies that wait for one requester whose socket is full; what comes on top is dropped, as for a requester that is gone. */
+export const REPLIES_WAITING_MAX = 10_000;
+
+/** Where replies to one channel arrive. */
+export class ReplyQueue implements Queue {
+  readonly name: string;
+  readonly declaration: QueueDeclaration;
+  routeStamp = 0;
+  woken = false;
+  private readonly turn: Turn;
+  /** Set once, right after construction. */
+  private consumer: Consumer | null = null;
+  private readonly waiting = new Deque<Entry>();
+
+  constructor(name: string, turn: Turn) {
+    this.name = name;
+    this.declaration = {
+      name,
+      durable: false,
+      exclusive: true,
+      autoDelete: true,
+      arguments: EMPTY_TABLE,
+      owner: null,
+    };
+    this.turn = turn;
+  }
+
+  get messageCount(): number {
+    return 0;
+  }
+
+  get consumerCount(): number {
+    return 1;
+  }
+
+  publish(message: Message): number {
+    if (this.waiting.length < REPLIES_WAITING_MAX) this.waiting.push(new Entry(this, message, 0));
+    if (!this.woken) this.turn.wake(this);
+    return ACCEPTED;
+  }
+
+  /** Tag of the requester's consumer. */
+  get consumerTag(): string {
+    return this.consumer?.tag ?? '';
+  }
+
+  consume(consumer: Consumer): void {
+    this.consumer = consumer;
+  }
+
+  runTurn(): void {
+    const { consumer } = this;
+    if (consumer === null) return;
+    while (consumer.hasCapacity()) {
+      const entry = this.waiting.shift();
+      if (entry === null) return;
+      consumer.deliver(entry);
+    }
+    consumer.parked = this.waiting.length !== 0;
+  }
+
+  unpark(): void {
+    if (this.consumer !== null) this.consumer.parked = false;
+    if (!this.woken) this.turn.wake(this);
+  }
+
+  get(): Entry | null {
+    return null;
+  }
+
+  purge(): number {
+    return 0;
+  }
+
+  // A reply consumer never acknowledges, and there is exactly one: these have nothing to do.
+  cancel(): void {}
+  ack(): void {}
+  requeue(): void {}
+  reject(): void {}
+}
