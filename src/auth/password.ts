@@ -54,7 +54,7 @@ const SCRYPT_BYTES_MAX = 128 * 1024 * 1024;
 
 /** Checks by scrypt that run at a time; libuv has four threads, and the store needs some. */
 const SCRYPT_RUNNING_MAX = 2;
-/** Checks that may wait, some five seconds long; more are refused, because whoever waits longer has gone. */
+/** Checks that may wait unless told otherwise, some five seconds long; more are refused: whoever waits longer has gone. */
 const SCRYPT_WAITING_MAX = 256;
 /** Passwords remembered as right, in two halves of this many. */
 const VERIFIED_MAX = 4_096;
@@ -110,6 +110,7 @@ export function checkPasswordHash(hash: PasswordHash): void {
 
 /** Checks passwords. One per broker: it keeps what it has verified. */
 export class PasswordVerifier {
+  readonly #waitingMax: number;
   /** Key of the HMAC under which right passwords are remembered. */
   readonly #memoryKey = randomBytes(32);
   /** A hash that no password matches; whoever is unknown is measured against it. */
@@ -128,6 +129,11 @@ export class PasswordVerifier {
   readonly #waiting: (() => void)[] = [];
   /** Keys derived so far, for tests and metrics. */
   derivations = 0;
+
+  /** @param waitingMax slow checks that may wait for their turn; more are refused */
+  constructor(waitingMax: number = SCRYPT_WAITING_MAX) {
+    this.#waitingMax = waitingMax;
+  }
 
   /**
    * True when `password` is the user's. Pass null for a user that does not exist: the answer takes the same time.
@@ -183,7 +189,7 @@ export class PasswordVerifier {
   #once(memory: string, hash: Buffer, password: string): Promise<boolean> {
     const underWay = this.#underWay.get(memory);
     if (underWay !== undefined) return underWay;
-    if (this.#waiting.length >= SCRYPT_WAITING_MAX) {
+    if (this.#waiting.length >= this.#waitingMax) {
       return Promise.reject(new BrokerError('resource-error', 'too many password checks are waiting'));
     }
     const check = this.#matchesScrypt(hash, password).finally(() => this.#underWay.delete(memory));

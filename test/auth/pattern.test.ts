@@ -65,10 +65,10 @@ describe('permission patterns', () => {
       const start = performance.now();
       expect([pattern, compiled.test(name)]).toEqual([pattern, false]);
       expect(performance.now() - start).toBeLessThan(500);
-      // The second time the answer is known.
+      // The next times the answer is known.
       const again = performance.now();
-      compiled.test(name);
-      expect(performance.now() - again).toBeLessThan(15);
+      for (let i = 0; i < 200; i++) compiled.test(name);
+      expect(performance.now() - again).toBeLessThan(1_000);
     }
     const costly = compilePattern('^(a|b.*)+$');
     expect(costly.test('ab-anything')).toBe(true);
