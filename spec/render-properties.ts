@@ -129,9 +129,13 @@ export function scanProperties(buf: Buffer, at: number, end: number, into: Prope
   if (at + 2 > end) throw brokenProperties('no flags');
   const flags = u16At(buf, at);
   let from = at + 2;
-  into.flags = flags;
+  // What the last scan noted is taken back; most of the time it noted nothing rare.
+  if ((into.flags & ${rareMask}) !== 0) {
 `;
-  for (const field of properties.flatMap(scanFields)) text += `  into.${field.name} = ${field.absent};\n`;
+  for (const field of rare.flatMap(scanFields)) text += `    into.${field.name} = ${field.absent};\n`;
+  text += '  }\n';
+  for (const field of usual.flatMap(scanFields)) text += `  into.${field.name} = ${field.absent};\n`;
+  text += '  into.flags = flags;\n';
   for (const property of usual)
     text += block('  ', `(flags & ${mask(property)}) !== 0`, scanStatements(property));
   text += `  if ((flags & ${rareMask}) !== 0) {\n`;

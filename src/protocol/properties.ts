@@ -102,19 +102,22 @@ export function scanProperties(buf: Buffer, at: number, end: number, into: Prope
   if (at + 2 > end) throw brokenProperties('no flags');
   const flags = u16At(buf, at);
   let from = at + 2;
-  into.flags = flags;
+  // What the last scan noted is taken back; most of the time it noted nothing rare.
+  if ((into.flags & 0x0ffc) !== 0) {
+    into.priority = -1;
+    into.correlationIdAt = -1;
+    into.replyToAt = -1;
+    into.expirationAt = -1;
+    into.messageIdAt = -1;
+    into.timestampAt = -1;
+    into.typeAt = -1;
+    into.userIdAt = -1;
+    into.appIdAt = -1;
+  }
   into.headersAt = -1;
   into.headersEnd = -1;
   into.deliveryMode = 0;
-  into.priority = -1;
-  into.correlationIdAt = -1;
-  into.replyToAt = -1;
-  into.expirationAt = -1;
-  into.messageIdAt = -1;
-  into.timestampAt = -1;
-  into.typeAt = -1;
-  into.userIdAt = -1;
-  into.appIdAt = -1;
+  into.flags = flags;
   if ((flags & 0x8000) !== 0) from += 1 + buf[from]!;
   if ((flags & 0x4000) !== 0) from += 1 + buf[from]!;
   if ((flags & 0x2000) !== 0) {
