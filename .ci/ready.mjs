@@ -6,6 +6,7 @@
 //   node .ci/ready.mjs check              everything that must hold before a merge (--without-tests: all but the tests)
 //   node .ci/ready.mjs build              install and build only
 //   node .ci/ready.mjs run FILE [args]    install, build, run a TypeScript or JavaScript program of the project
+//   node .ci/ready.mjs bench NAME [args]  install, build, compile the load generator, run bench/load/NAME.ts
 //   node .ci/ready.mjs tool FILE [args]   the same without a build, for tools that work on the sources
 //
 // Progress goes to standard error, one line per step, so that standard output belongs to what was asked for.
@@ -242,6 +243,19 @@ async function run([file, ...args], { fromSources }) {
   process.exitCode = await node(['--import', new URL('typescript.mjs', import.meta.url).href, file, ...args]);
 }
 
+/** Compiled, because the generator is many processes and must be as fast as what it measures. */
+async function bench([name, ...args]) {
+  await ready({ tools: true });
+  const status = await node([at('node_modules', 'typescript', 'bin', 'tsc'), '-p', 'bench/tsconfig.json'], {
+    output: process.stderr,
+  });
+  if (status !== 0) throw new Failure('the load generator could not be built; the errors are above');
+  process.exitCode = await node([
+    at('node_modules', '.cache', 'bench', 'bench', 'load', `${name}.js`),
+    ...args,
+  ]);
+}
+
 const [command = '', ...rest] = process.argv.slice(2);
 try {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -255,8 +269,9 @@ try {
   else if (command === 'check') await check(rest);
   else if (command === 'build') await ready({ tools: false });
   else if (command === 'run') await run(rest, { fromSources: false });
+  else if (command === 'bench') await bench(rest);
   else if (command === 'tool') await run(rest, { fromSources: true });
-  else throw new Failure('usage: node .ci/ready.mjs start|test|check|build|run|tool …');
+  else throw new Failure('usage: node .ci/ready.mjs start|test|check|build|run|bench|tool …');
 } catch (error) {
   if (!(error instanceof Failure)) throw error;
   say(`leveret: ${error.message}`);
