@@ -12,8 +12,10 @@ export interface Difference {
   readonly ours: string;
   /** Why we do not do the same. */
   readonly reason: string;
-  /** First version of RabbitMQ that keeps the rule; absent when no version does. */
+  /** First version of RabbitMQ that keeps the rule; absent when no later one does. */
   readonly below?: string;
+  /** First version of RabbitMQ that breaks the rule; absent when all earlier ones do. */
+  readonly from?: string;
 }
 
 /** One testable rule. */

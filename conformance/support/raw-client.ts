@@ -41,7 +41,7 @@ export interface ReceivedFrame {
   readonly payload: Buffer;
   /** `class.method` in AMQP's spelling (`queue.declare-ok`), or `header`, `body`, `heartbeat`, `unknown`. */
   readonly name: string;
-  /** Method arguments, or the basic properties of a header frame; empty otherwise. */
+  /** Method arguments, or the basic properties of a header frame; empty otherwise. Decoded when first asked for. */
   readonly fields: Fields;
 }
 
@@ -235,6 +235,8 @@ export class RawClient {
   private wake: (() => void) | null = null;
   /** True once the server has ended the stream or reset it. */
   private over = false;
+  /** What was wrong with the bytes the server sent; null while they make sense. */
+  private failure: Error | null = null;
   /** Set by `rawBytes`: incoming bytes stay bytes. */
   private unframed = false;
   /** Set by `keepHeartbeats`: heartbeats are handed out like other frames. */
@@ -256,7 +258,13 @@ export class RawClient {
   private onData(chunk: Buffer): void {
     this.bytesRead += chunk.length;
     this.pending = this.pending.length === 0 ? chunk : Buffer.concat([this.pending, chunk]);
-    if (!this.unframed) this.cutFrames();
+    if (!this.unframed && this.failure === null) {
+      try {
+        this.cutFrames();
+      } catch (error) {
+        this.failure = error as Error;
+      }
+    }
     this.wake?.();
   }
 
@@ -270,7 +278,7 @@ export class RawClient {
       if (end !== FRAME_END) throw new Error(`the server sent a frame with end byte ${end}`);
       // Copied, so that a test may keep it.
       const payload = Buffer.from(this.pending.subarray(at + 7, at + 7 + size));
-      this.inbox.push(decodeFrame(this.pending[at]!, this.pending.readUInt16BE(at + 1), payload));
+      this.inbox.push(new Frame(this.pending[at]!, this.pending.readUInt16BE(at + 1), payload));
       at += size + 8;
     }
     if (at > 0) this.pending = this.pending.subarray(at);
@@ -376,6 +384,7 @@ export class RawClient {
     return this.until<ReceivedFrame | 'ended'>(() => {
       for (;;) {
         const next = this.inbox.shift();
+        if (next === undefined && this.failure !== null) throw this.failure;
         if (next === undefined) return this.over ? 'ended' : null;
         if (next.name !== 'heartbeat' || this.heartbeats) return next;
       }
@@ -574,26 +583,44 @@ function closeReason(fields: Fields): CloseReason {
   };
 }
 
-function decodeFrame(type: number, channel: number, payload: Buffer): ReceivedFrame {
-  switch (type) {
-    case FRAME_METHOD: {
-      const id = payload.readUInt32BE(0);
-      return {
-        type,
-        channel,
-        payload,
-        name: amqpName(defs.info(id).name),
-        fields: defs.decode(id, payload.subarray(4)),
-      };
+/** A received frame. Decoding waits for the test: amqplib's codec throws on field tags it does not know. */
+class Frame implements ReceivedFrame {
+  readonly type: number;
+  readonly channel: number;
+  readonly payload: Buffer;
+  readonly name: string;
+  private decoded: Fields | null = null;
+
+  constructor(type: number, channel: number, payload: Buffer) {
+    this.type = type;
+    this.channel = channel;
+    this.payload = payload;
+    this.name = frameName(type, payload);
+  }
+
+  get fields(): Fields {
+    if (this.decoded === null) {
+      if (this.type === FRAME_METHOD)
+        this.decoded = defs.decode(this.payload.readUInt32BE(0), this.payload.subarray(4));
+      else if (this.type === FRAME_HEADER) this.decoded = defs.decode(60, this.payload.subarray(12));
+      else this.decoded = {};
     }
+    return this.decoded;
+  }
+}
+
+function frameName(type: number, payload: Buffer): string {
+  switch (type) {
+    case FRAME_METHOD:
+      return amqpName(defs.info(payload.readUInt32BE(0)).name);
     case FRAME_HEADER:
-      return { type, channel, payload, name: 'header', fields: defs.decode(60, payload.subarray(12)) };
+      return 'header';
     case FRAME_BODY:
-      return { type, channel, payload, name: 'body', fields: {} };
+      return 'body';
     case FRAME_HEARTBEAT:
-      return { type, channel, payload, name: 'heartbeat', fields: {} };
+      return 'heartbeat';
     default:
-      return { type, channel, payload, name: 'unknown', fields: {} };
+      return 'unknown';
   }
 }
 

@@ -162,7 +162,8 @@ export interface RuleOptions {
 /** True when the recorded difference holds for the broker under test. */
 function differs(difference: Difference | undefined, target: Target): boolean {
   if (difference === undefined || !target.isRabbitMQ) return false;
-  return difference.below === undefined || target.isRabbitMQBelow(difference.below);
+  if (difference.below !== undefined && !target.isRabbitMQBelow(difference.below)) return false;
+  return difference.from === undefined || !target.isRabbitMQBelow(difference.from);
 }
 
 /**
@@ -173,6 +174,9 @@ export function rule(id: string, title: string, body: RuleTest, options: RuleOpt
   const entry = findRule(id);
   if (options.onRabbitMQ !== undefined && entry.difference === undefined) {
     throw new Error(`rule ${id} asserts other behaviour of RabbitMQ but records no difference`);
+  }
+  if (options.onRabbitMQ === undefined && entry.difference !== undefined) {
+    throw new Error(`rule ${id} records a difference of RabbitMQ that its test does not assert`);
   }
   test(
     `${id} ${title}`,

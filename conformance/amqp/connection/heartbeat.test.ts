@@ -1,0 +1,162 @@
+// Heartbeats in both directions. Against our own broker time is moved by hand; elsewhere a second of heartbeat is a second.
+import { expect } from 'vitest';
+import { FakeClock } from '../../../src/base/fake-clock.ts';
+import { expectServes } from '../../support/checks.ts';
+import { header, heartbeat, method, publish, type RawClient } from '../../support/raw-client.ts';
+import { rule, type Target, useTarget } from '../../support/target.ts';
+
+const clock = new FakeClock();
+useTarget({ clock });
+
+/** Interval that the clients of this file ask for, in seconds. */
+const INTERVAL_S = 1;
+
+/** Lets the broker's time pass, in steps in which every timer can act. */
+async function pass(
+  target: Target,
+  ms: number,
+  between: () => Promise<void> = async () => {},
+): Promise<void> {
+  for (let done = 0; done < ms; done += 250) {
+    if (target.broker === null) await new Promise((resolve) => setTimeout(resolve, 250));
+    else clock.advance(250);
+    await between();
+  }
+}
+
+/** Two round trips of another client: whatever `client` sent before has been read by then. */
+async function wasRead(target: Target): Promise<void> {
+  await expectServes(target);
+  await expectServes(target);
+}
+
+rule(
+  '1.7.sends',
+  'an idle connection gets a heartbeat every half interval',
+  async (target) => {
+    const client = (await target.openWithChannel({ heartbeat: INTERVAL_S })).keepHeartbeats();
+    for (let i = 0; i < 4; i++) {
+      await pass(target, 500);
+      await client.expect('heartbeat', 0, 2_000);
+      // Keeps our side of the bargain.
+      client.send(heartbeat());
+      if (target.broker !== null) await wasRead(target);
+    }
+  },
+  { slowOnForeign: true },
+);
+
+rule(
+  '1.7.frame',
+  'a heartbeat is eight bytes on channel 0',
+  async (target) => {
+    const client = (await target.open({ heartbeat: INTERVAL_S })).rawBytes();
+    await pass(target, 1_000);
+    expect([...(await client.readBytes(8))]).toEqual([8, 0, 0, 0, 0, 0, 0, 0xce]);
+  },
+  { slowOnForeign: true },
+);
+
+rule(
+  '1.7.disabled',
+  'heartbeat 0 switches both directions off',
+  async (target) => {
+    const client = (await target.openWithChannel({ heartbeat: 0 })).keepHeartbeats();
+    clock.advance(200_000);
+    await client.expectQuiet(1);
+    clock.advance(200_000);
+    await client.expectQuiet(1);
+  },
+  { ownOnly: 'nothing to see within a short time' },
+);
+
+rule(
+  '1.7.missed',
+  'a client that falls silent is dropped after two to three intervals',
+  async (target) => {
+    const client = await target.open({ heartbeat: INTERVAL_S });
+    await pass(target, 1_500);
+    expect(client.ended).toBe(false);
+    await pass(target, 1_750);
+    await client.closedWithin(2_000);
+  },
+  { slowOnForeign: true },
+);
+
+rule(
+  '1.7.missed',
+  'what a dropped client held goes back to its queue',
+  async (target) => {
+    const queue = target.name('silent');
+    const keeper = await target.openWithChannel({ heartbeat: 0 });
+    await keeper.call(1, 'queue.declare', { queue });
+    const client = await target.openWithChannel({ heartbeat: INTERVAL_S });
+    keeper.send(publish(1, '', queue, 'x'));
+    await keeper.expectQuiet(1);
+    await client.get(1, queue, false);
+    await pass(target, 3_250);
+    await client.closedWithin(2_000);
+    await keeper.call(1, 'basic.consume', { queue, consumerTag: 'c', noAck: true });
+    await keeper.expectContent('basic.deliver', 1);
+    await keeper.call(1, 'queue.delete', { queue });
+  },
+  { slowOnForeign: true },
+);
+
+async function staysAlive(target: Target, client: RawClient, sendSomething: () => void): Promise<void> {
+  await pass(target, 6_000, async () => {
+    sendSomething();
+    if (target.broker !== null) await wasRead(target);
+    expect(client.ended).toBe(false);
+  });
+}
+
+rule(
+  '1.7.any-byte',
+  'heartbeats keep an idle client alive',
+  async (target) => {
+    const client = await target.open({ heartbeat: INTERVAL_S });
+    await staysAlive(target, client, () => client.send(heartbeat()));
+    await client.close();
+  },
+  { slowOnForeign: true },
+);
+
+rule(
+  '1.7.any-byte',
+  'the single bytes of a slow frame keep a client alive',
+  async (target) => {
+    const client = await target.openWithChannel({ heartbeat: INTERVAL_S });
+    const slow = publish(1, '', 'nowhere', 'a body');
+    let at = 0;
+    await staysAlive(target, client, () => {
+      client.send(slow.subarray(at, at + 1));
+      at += 1;
+    });
+    client.send(slow.subarray(at));
+    await client.expectQuiet(1);
+  },
+  { slowOnForeign: true },
+);
+
+rule('1.7.ignored', 'heartbeats between the frames of a message change nothing', async (target) => {
+  const queue = target.name('beats');
+  const client = (await target.openWithChannel()).keepHeartbeats();
+  await client.call(1, 'queue.declare', { queue, exclusive: true });
+  const [publishFrame, headerFrame] = [
+    method(1, 'basic.publish', { exchange: '', routingKey: queue }),
+    header(1, 2),
+  ];
+  const bodyFrame = publish(1, '', queue, 'hi').subarray(-10);
+  client.send(
+    heartbeat(),
+    publishFrame,
+    heartbeat(),
+    headerFrame,
+    heartbeat(),
+    heartbeat(),
+    bodyFrame,
+    heartbeat(),
+  );
+  expect((await client.get(1, queue)).body.toString()).toBe('hi');
+});
