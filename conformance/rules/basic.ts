@@ -147,6 +147,16 @@ export const basicRules: readonly Rule[] = [
     id: '6.7.get',
     text: 'A get counts towards a channel-wide limit only if it was unacknowledged when the limit was set.',
   },
+  {
+    id: '6.7.get-settled',
+    text: 'Settling a get that counts towards a channel-wide limit makes room.',
+    difference: {
+      rabbitmq: 'the room is lost until the limit is set again',
+      ours: 'the room is free at the ack',
+      reason:
+        'RabbitMQ does not count the ack of a get; a consumer that never gets a message again helps nobody.',
+    },
+  },
   { id: '6.7.size', text: 'A prefetch size other than 0 is refused with 540, which ends the connection.' },
 
   {

@@ -404,16 +404,13 @@ export class Channel {
     bodies: readonly string[],
     properties: amqplib.Options.Publish = {},
   ): Promise<void> {
-    const before = this.settledUpTo();
+    const before = this.settled();
     for (const body of bodies) this.publish(exchange, routingKey, body, properties);
-    await this.until(
-      () => this.settledUpTo() >= before + bodies.length,
-      `confirms of ${bodies.length} messages`,
-    );
+    await this.until(() => this.settled() >= before + bodies.length, `confirms of ${bodies.length} messages`);
   }
 
   /** How many publishes the server has settled: the highest number n such that 1..n are all acked or nacked. */
-  private settledUpTo(): number {
+  settled(): number {
     const single = new Set<number>();
     let low = 0;
     for (const { method, fields } of this.journal) {
@@ -516,18 +513,20 @@ export class Channel {
   }
 
   private accept(frame: DecodedFrame): void {
-    if (frame.content !== undefined) return this.acceptBody(frame.content);
+    if (frame.content !== undefined) {
+      this.acceptBody(frame.content);
+      return;
+    }
     const name = methodName(frame.id!)!;
-    if (name === 'basic.properties') return this.acceptHeader(frame);
-    if (this.closing !== null) {
+    if (name === 'basic.properties') {
+      this.acceptHeader(frame);
+    } else if (this.closing !== null) {
       this.afterClose.push(name);
-      return;
-    }
-    if (name === 'basic.deliver' || name === 'basic.return' || name === 'basic.get-ok') {
+    } else if (name === 'basic.deliver' || name === 'basic.return' || name === 'basic.get-ok') {
       this.partial = { method: name, fields: frame.fields!, properties: null, size: 0, chunks: [] };
-      return;
+    } else {
+      this.arrived({ method: name, fields: frame.fields!, properties: null, body: null });
     }
-    this.arrived({ method: name, fields: frame.fields!, properties: null, body: null });
   }
 
   private acceptHeader(frame: DecodedFrame): void {
