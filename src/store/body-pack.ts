@@ -31,6 +31,8 @@ export class BodyPack {
   stored = false;
   /** True when its number of naming records changed in the open batch. */
   touched = false;
+  /** True when it counts as sparse in the store's statistics: few records name it, so they had better take their messages along. */
+  sparse = false;
   /** The messages while they are in memory: open or in flight. */
   view: PackView | null = null;
   /** While it is open: how many records name message i. */

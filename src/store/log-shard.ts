@@ -13,6 +13,7 @@ import { Reader } from './reader.ts';
 import { RECORD_HEAD_MAX, RECORDS_AT, writeRecordHead } from './records.ts';
 import { recover } from './recovery.ts';
 import { FLIGHT, GONE, OPEN, Segment, SPAN_MAX, STORED } from './segment.ts';
+import { Space } from './space.ts';
 import type {
   EnqueueOptions,
   Lane,
@@ -42,6 +43,7 @@ export class LogShard implements Shard {
   readonly #listener: ShardListener;
   readonly #open: OpenBatch;
   readonly #reader: Reader;
+  readonly #space: Space;
   #ticket: Ticket;
   #durableTicket: Ticket;
   /** True from a seal to the end of its write. */
@@ -67,6 +69,7 @@ export class LogShard implements Shard {
     this.#listener = listener;
     this.#open = new OpenBatch(state);
     this.#reader = new Reader(state);
+    this.#space = new Space(state, this.#open, () => this.commit());
     this.#ticket = lastCommit + 1;
     this.#durableTicket = lastCommit;
   }
@@ -234,6 +237,7 @@ export class LogShard implements Shard {
     if (segment.persistent > 0) this.#open.sync = true;
     segment.returns ??= new Map();
     segment.returns.set(position - segment.first, returns);
+    if (segment.returns.size >= this.#state.options.returnsFold) this.#space.fold(log, segment);
     if (segment.state !== OPEN && !segment.dirty) this.#open.change(log, segment);
     return this.#ticket;
   }
@@ -302,6 +306,7 @@ export class LogShard implements Shard {
   /** Seals, waits for the last commit and for reads under way; afterwards every call is without effect. */
   async close(): Promise<void> {
     if (this.#ended === null) {
+      await this.#space.stop();
       while (this.#ended === null && (this.#flying || this.#open.used)) {
         this.commit();
         await new Promise<void>((resolve) => {
@@ -459,6 +464,7 @@ export class LogShard implements Shard {
       this.#pressure = false;
       this.#listener.pressure(false);
     }
+    this.#space.look();
     this.#wakeIdle();
   }
 
@@ -488,6 +494,7 @@ export class LogShard implements Shard {
         ? cause
         : new StoreError('io', `The store could not be written: ${cause.message}`, cause);
     this.#ended = error;
+    void this.#space.stop();
     this.#listener.lost(error, this.#durableTicket);
     this.#wakeIdle();
   }

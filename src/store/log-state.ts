@@ -12,6 +12,9 @@ import type { QueueNo } from './store.ts';
 import { Tally } from './tally.ts';
 import type { Head } from './values.ts';
 
+/** A pack is sparse when at most one in so many of its messages can still be named. */
+const PACK_SPARSE_SHARE = 4;
+
 export class LogState {
   readonly engine: KeyValueEngine;
   readonly options: LogOptions;
@@ -31,6 +34,10 @@ export class LogState {
   liveBytes = 0;
   /** Bytes of all segments and of the messages they name. */
   heldBytes = 0;
+  /** Bytes of packs that few records name. */
+  sparsePackBytes = 0;
+  /** Queues with so many new small segments that merging is worth a look. */
+  readonly crowded = new Set<QueueLog>();
 
   constructor(engine: KeyValueEngine, options: LogOptions, head: Head | null) {
     this.engine = engine;
@@ -52,13 +59,21 @@ export class LogState {
 
   /** Counts a segment whose bytes are complete. */
   account(segment: Segment): void {
-    this.heldBytes += segment.length + segment.sharedBytes;
+    this.heldBytes += segment.weight;
     this.liveBytes += segment.accountLiveBytes();
+  }
+
+  /** Sees whether a stored pack is named by few records. */
+  judgePack(pack: BodyPack): void {
+    const sparse = pack.named > 0 && pack.named * PACK_SPARSE_SHARE <= pack.count;
+    if (sparse === pack.sparse) return;
+    pack.sparse = sparse;
+    this.sparsePackBytes += sparse ? pack.bytes : -pack.bytes;
   }
 
   /** Ends a segment that was counted. */
   unaccount(segment: Segment): void {
-    this.heldBytes -= segment.length + segment.sharedBytes;
+    this.heldBytes -= segment.weight;
     this.liveBytes -= segment.liveBytes;
     segment.liveBytes = 0;
   }

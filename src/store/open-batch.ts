@@ -3,6 +3,7 @@
 // Invariants: nothing is written before the seal; at the seal an entry that is dead by then is left out; the tally in the head
 // speaks of exactly what is stored when the batch is.
 
+import { assert } from '../base/assert.ts';
 import { BodyPack } from './body-pack.ts';
 import type { WriteBatch } from './engine.ts';
 import { definitionKey, HEAD_KEY, markKey, packKey, segmentKey, settlementKey } from './keys.ts';
@@ -102,6 +103,32 @@ export class OpenBatch {
     if (segment.settled) this.#removeSettlement(queue, segment);
     this.unnamePacks(segment);
     this.#retire(queue, segment);
+  }
+
+  /**
+   * Puts `merged`, an open segment that holds everything that lives from `first` to `last`, in the place of these stored segments and of
+   * those between them. It has the number of the first.
+   */
+  replaceSegments(queue: QueueLog, first: Segment, last: Segment, merged: Segment): void {
+    const { segments } = queue;
+    const from = queue.lowerBound(first.last);
+    let at = from;
+    for (; at < segments.length && segments[at]!.last <= last.last; at++) {
+      const segment = segments[at]!;
+      if (segment.state === GONE) continue;
+      if (segment.state === OPEN) {
+        assert(segment.live === 0, 'an open segment between those replaced is empty');
+        this.discardOpen(queue, segment);
+      } else {
+        this.removeSegment(queue, segment);
+      }
+    }
+    queue.replace(from, at - from, merged);
+    queue.opened.push(merged);
+    this.#state.segments++;
+    this.bytes += merged.length - RECORDS_AT;
+    this.used = true;
+    if (!queue.touched) this.touch(queue);
   }
 
   /** The segment's records name their packs no more. */
@@ -234,7 +261,15 @@ export class OpenBatch {
     segment.stored = true;
     this.#state.account(segment);
     this.flightSegments.push(segment);
+    this.#countSmall(queue, segment);
     if (segment.returns !== null) this.#putSettlement(queue, segment);
+  }
+
+  #countSmall(queue: QueueLog, segment: Segment): void {
+    const { segmentBytesMax, mergeSegments } = this.#state.options;
+    if (segment.weight * 2 > segmentBytesMax || ++queue.smallSealed < mergeSegments) return;
+    queue.smallSealed = 0;
+    this.#state.crowded.add(queue);
   }
 
   /** Leaves out the records of dead entries. */
@@ -346,6 +381,7 @@ export class OpenBatch {
     for (let i = 0; i < touched.length; i++) {
       const pack = touched[i]!;
       pack.touched = false;
+      if (pack.stored) this.#state.judgePack(pack);
       if (pack.named === 0) {
         packs.delete(pack.number);
         if (!pack.stored) continue;

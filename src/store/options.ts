@@ -19,7 +19,7 @@ export interface LogOptions {
   readonly pendingBytesHigh: number;
   /** So many neighbouring segments of like, small size are merged into one. */
   readonly mergeSegments: number;
-  /** Dead bytes in live segments above which segments with few live entries are rewritten … */
+  /** Dead bytes in segments and body packs above which segments with few live entries are rewritten … */
   readonly deadBytesMin: number;
   /** … provided they are also more than this share of the bytes stored. */
   readonly deadShareMin: number;
@@ -57,7 +57,7 @@ export const LOG_DEFAULTS: LogOptions = Object.freeze({
   mergeSegments: 16,
   deadBytesMin: 16 * MIB,
   deadShareMin: 0.5,
-  rewriteShareMax: 0.25,
+  rewriteShareMax: 0.5,
   returnsFold: 256,
   rewriteBytesMax: 4 * MIB,
 });

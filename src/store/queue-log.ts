@@ -34,6 +34,8 @@ export class QueueLog {
   markHash = 0;
   /** True when the queue is in the open batch's list. */
   touched = false;
+  /** Small segments sealed since somebody looked whether they should be merged. */
+  smallSealed = 0;
   /** Bytes of its latest segment: the next one is likely to be of that size. */
   sizeHint = 0;
   /** True when the queue was dropped. */
@@ -87,11 +89,9 @@ export class QueueLog {
     this.gone = 0;
   }
 
-  /** Puts `merged` in the place of `from` … `to` (both in the list), all of which must be GONE by now. */
-  replace(from: Segment, to: Segment, merged: Segment): void {
-    const first = this.segments.indexOf(from);
-    const count = this.segments.indexOf(to, first) - first + 1;
-    this.segments.splice(first, count, merged);
+  /** Puts `merged` in the place of the segments from index `from` on, all of which are GONE by now. */
+  replace(from: number, count: number, merged: Segment): void {
+    this.segments.splice(from, count, merged);
     this.gone -= count;
   }
 }

@@ -72,6 +72,10 @@ class Recovery {
         `its last commit left ${expected.keys} keys, found are ${this.#tally.keys}, and their contents do not agree`,
       );
     }
+    for (const pack of this.#state.packs.values()) {
+      if (pack.named === 0) this.#open.touchPack(pack);
+      this.#state.judgePack(pack);
+    }
     const queues = this.#state.queues.size - this.#orphans.length;
     for (const queue of this.#orphans) this.#open.dropQueue(queue);
     if (this.#orphans.length > 0) {

@@ -68,8 +68,6 @@ export class Segment {
   shares = false;
   /** Bytes of its living entries, as they stand in the store's statistics: estimated from the counts. */
   liveBytes = 0;
-  /** True when somebody is rewriting it. */
-  moving = false;
 
   constructor(number: number, first: Position, buffer: Buffer | null) {
     this.number = number;
@@ -111,6 +109,7 @@ export class Segment {
     if (offset < 0 || position > this.last || this.live === 0) return false;
     if (!this.#set(offset)) return false;
     this.live--;
+    if (this.returns !== null) this.returns.delete(offset);
     return true;
   }
 
@@ -123,12 +122,17 @@ export class Segment {
   killAll(): void {
     this.live = 0;
     this.dead = null;
+    this.returns = null;
+  }
+
+  /** Bytes that it keeps from being freed, messages in packs included. */
+  get weight(): number {
+    return this.length + this.sharedBytes;
   }
 
   /** Brings `liveBytes` up to date and returns by how much it changed. */
   accountLiveBytes(): number {
-    const now =
-      this.count === 0 ? 0 : Math.round(((this.length + this.sharedBytes) * this.live) / this.count);
+    const now = this.count === 0 ? 0 : Math.round((this.weight * this.live) / this.count);
     const change = now - this.liveBytes;
     this.liveBytes = now;
     return change;
