@@ -26,6 +26,10 @@ export interface Chunk {
 const CHUNK_OCTETS = 65_536;
 /** Free chunks kept when nobody says otherwise. */
 const CHUNKS_KEPT = 64;
+/** Size of a small chunk: a few replies, a heartbeat. Thousands of quiet connections that all say one thing in a turn cost no more. */
+const SMALL_CHUNK_OCTETS = 4096;
+/** Small chunks are worth it only when the others are at least this many times as large; so many more of them are kept, too. */
+const SMALL_CHUNKS_EACH = 4;
 /** Below this many octets a loop beats `Buffer.copy`, which costs the same whatever the size (measured: bench/micro/decode.ts). */
 const LOOP_COPY_MAX = 16;
 
@@ -35,14 +39,20 @@ const NOTHING = Buffer.alloc(0);
 export class ChunkPool {
   /** Size of a chunk. */
   readonly chunkBytes: number;
-  /** Free chunks kept at most. */
+  /** Size of a small chunk; the same as `chunkBytes` when that is small itself. */
+  readonly smallChunkBytes: number;
+  /** Free chunks of a size kept at most. */
   private readonly keep: number;
   private readonly free: Buffer[];
+  private readonly freeSmall: Buffer[];
 
   constructor(chunkBytes: number = CHUNK_OCTETS, keep: number = CHUNKS_KEPT) {
     this.chunkBytes = chunkBytes;
+    this.smallChunkBytes =
+      chunkBytes < SMALL_CHUNK_OCTETS * SMALL_CHUNKS_EACH ? chunkBytes : SMALL_CHUNK_OCTETS;
     this.keep = keep;
     this.free = [];
+    this.freeSmall = [];
   }
 
   /** An empty chunk of `chunkBytes`. Its memory is not cleared. */
@@ -50,9 +60,20 @@ export class ChunkPool {
     return { buffer: this.free.pop() ?? Buffer.allocUnsafeSlow(this.chunkBytes), length: 0 };
   }
 
+  /** An empty chunk of `smallChunkBytes`. */
+  takeSmall(): Chunk {
+    if (this.smallChunkBytes === this.chunkBytes) return this.take();
+    return { buffer: this.freeSmall.pop() ?? Buffer.allocUnsafeSlow(this.smallChunkBytes), length: 0 };
+  }
+
   /** Takes a chunk back, when nobody reads it any more. One of another size is left to the garbage collector. */
   give(chunk: Chunk): void {
-    if (chunk.buffer.length === this.chunkBytes && this.free.length < this.keep) this.free.push(chunk.buffer);
+    const { length } = chunk.buffer;
+    if (length === this.chunkBytes) {
+      if (this.free.length < this.keep) this.free.push(chunk.buffer);
+    } else if (length === this.smallChunkBytes) {
+      if (this.freeSmall.length < this.keep * SMALL_CHUNKS_EACH) this.freeSmall.push(chunk.buffer);
+    }
   }
 }
 
@@ -67,6 +88,8 @@ export class FrameWriter {
   private finished: Chunk[];
   /** Octets in them. */
   private finishedBytes: number;
+  /** Octets detached last time: who said little is likely to say little again, and starts with a small chunk. */
+  private lastBytes: number;
   /** Where the method frame begun last starts in `buffer`. */
   private frameAt: number;
 
@@ -76,6 +99,7 @@ export class FrameWriter {
     this.pool = pool;
     this.finished = [];
     this.finishedBytes = 0;
+    this.lastBytes = 0;
     this.frameAt = 0;
   }
 
@@ -94,6 +118,7 @@ export class FrameWriter {
     this.finish();
     const chunks = this.finished;
     this.finished = [];
+    this.lastBytes = this.finishedBytes;
     this.finishedBytes = 0;
     return chunks;
   }
@@ -215,7 +240,15 @@ export class FrameWriter {
 
   private makeRoom(bytes: number): void {
     this.finish();
-    this.buffer = bytes > this.pool.chunkBytes ? Buffer.allocUnsafeSlow(bytes) : this.pool.take().buffer;
+    const { pool } = this;
+    if (bytes > pool.chunkBytes) this.buffer = Buffer.allocUnsafeSlow(bytes);
+    else if (
+      bytes <= pool.smallChunkBytes &&
+      this.finishedBytes === 0 &&
+      this.lastBytes <= pool.smallChunkBytes
+    ) {
+      this.buffer = pool.takeSmall().buffer;
+    } else this.buffer = pool.take().buffer;
   }
 
   /** Puts the chunk being written behind the finished ones. */

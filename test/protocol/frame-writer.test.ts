@@ -122,6 +122,24 @@ describe('the frame writer', () => {
 });
 
 describe('the chunk pool', () => {
+  it('gives a connection that says little a small chunk, and a large one as soon as it says more', () => {
+    const pool = new ChunkPool(65_536, 4);
+    const w = new FrameWriter(pool);
+    const sizes = (octets: number): number[] => {
+      w.appendRaw(Buffer.alloc(octets), 0, octets);
+      const chunks = w.detach();
+      for (const chunk of chunks) pool.give(chunk);
+      return chunks.map((chunk) => chunk.buffer.length);
+    };
+    expect(sizes(100)).toEqual([4096]);
+    expect(sizes(10_000)).toEqual([4096, 65_536]);
+    expect(sizes(100)).toEqual([65_536]);
+    expect(sizes(100)).toEqual([4096]);
+    w.reserve(5000);
+    w.heartbeat();
+    expect(w.buffer.length).toBe(65_536);
+  });
+
   it('hands out the chunks it got back, and keeps no more of them than it may', () => {
     const pool = new ChunkPool(128, 2);
     const chunks = [pool.take(), pool.take(), pool.take()];
