@@ -22,6 +22,8 @@ const HELP = `npm run bench -- [options]
   --scale X           factor on fixed counts, such as the 500,000 messages of fill-drain (1)
   --against URL       measure the broker at amqp://… too, in turn with ours
   --against-pid PID   its process, when it cannot be found by its port
+  --dist DIR          another build of our broker instead of dist
+  --against-dist DIR  measure that build of our broker too, in turn with the first: before and after a change
   --not-ours          leave our broker out
   --node-flags "…"    flags for our broker's node, such as --cpu-prof
   --broker-flags "…"  flags for 'leveret start'
@@ -84,6 +86,8 @@ async function main(): Promise<void> {
       scale: { type: 'string', default: '1' },
       against: { type: 'string' },
       'against-pid': { type: 'string' },
+      dist: { type: 'string' },
+      'against-dist': { type: 'string' },
       'not-ours': { type: 'boolean', default: false },
       'node-flags': { type: 'string' },
       'broker-flags': { type: 'string' },
@@ -109,12 +113,16 @@ async function main(): Promise<void> {
   };
   const targets: Target[] = [];
   const profiles = flags.profile ? mkdtempSync(join(tmpdir(), 'leveret-profile-')) : null;
-  const nodeFlags = words(flags['node-flags']);
+  const own = { nodeFlags: words(flags['node-flags']), flags: words(flags['broker-flags']) };
+  const nodeFlags = [...own.nodeFlags];
   if (profiles !== null) nodeFlags.push('--cpu-prof', `--cpu-prof-dir=${profiles}`);
   try {
     if (!flags['not-ours']) {
-      const own = { nodeFlags, flags: words(flags['broker-flags']) };
-      targets.push(await OwnBroker.start(own));
+      const dist = flags.dist === undefined ? {} : { dist: flags.dist };
+      targets.push(await OwnBroker.start({ ...own, nodeFlags, ...dist }));
+    }
+    if (flags['against-dist'] !== undefined) {
+      targets.push(await OwnBroker.start({ ...own, dist: flags['against-dist'] }));
     }
     if (flags.against !== undefined) {
       const pid = flags['against-pid'] === undefined ? null : Number(flags['against-pid']);
@@ -131,10 +139,10 @@ async function main(): Promise<void> {
   if (profiles !== null) process.stdout.write(`\n${profiles}/${describeFolder(profiles, 45)}\n`);
 }
 
-/** What the broker calls itself; told apart when both targets are the same product. */
-function columnLabel(result: RunResult, target: Target, taken: readonly string[]): string {
-  const name = `${result.product} ${result.version}`.trim() || target.label;
-  return taken.includes(name) ? `${name} (${target.label})` : name;
+/** Ours by the name it was started under, as it greets clients with the name of the product it stands in for. */
+function columnLabel(result: RunResult, target: Target): string {
+  if (target instanceof OwnBroker) return target.label;
+  return `${result.product} ${result.version}`.trim() || target.label;
 }
 
 type Shape = Pick<Job['options'], 'seconds' | 'warmupSeconds' | 'scale'>;
@@ -167,10 +175,18 @@ async function runAll(
             workload,
             options: { ...shape, address: target.address, pids: target.pids() },
           });
-          const label = labels.get(target) ?? columnLabel(result, target, [...labels.values()]);
+          const label = labels.get(target) ?? columnLabel(result, target);
           labels.set(target, label);
           rows.push({ workload, label, metrics: result.metrics });
-          const line = { date: new Date().toISOString(), ...facts, load, ...shape, round, ...result };
+          const line = {
+            date: new Date().toISOString(),
+            ...facts,
+            load,
+            ...shape,
+            round,
+            target: label,
+            ...result,
+          };
           if (file !== 'none') appendFileSync(file, `${JSON.stringify(line)}\n`);
           const [first] = result.metrics;
           process.stderr.write(

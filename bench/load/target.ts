@@ -5,7 +5,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Address, parseAddress } from './link.ts';
 import { listenerOf, withChildren } from './usage.ts';
@@ -32,15 +32,13 @@ export interface Target {
 
 /** A port that was free a moment ago. */
 export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
+  return new Promise((done, reject) => {
     const server = createServer();
     server.on('error', reject);
     server.listen(0, '127.0.0.1', () => {
       const address = server.address();
       server.close(() =>
-        address !== null && typeof address === 'object'
-          ? resolve(address.port)
-          : reject(new Error('no port')),
+        address !== null && typeof address === 'object' ? done(address.port) : reject(new Error('no port')),
       );
     });
   });
@@ -50,17 +48,17 @@ export function freePort(): Promise<number> {
 export async function accepting(port: number, seconds: number, everyMs: number): Promise<void> {
   const deadline = performance.now() + seconds * 1000;
   for (;;) {
-    const open = await new Promise<boolean>((resolve) => {
+    const open = await new Promise<boolean>((done) => {
       const socket = connect({ host: '127.0.0.1', port });
       socket.once('connect', () => {
         socket.destroy();
-        resolve(true);
+        done(true);
       });
-      socket.once('error', () => resolve(false));
+      socket.once('error', () => done(false));
     });
     if (open) return;
     if (performance.now() > deadline) throw new Error(`nothing listens on port ${port} after ${seconds} s`);
-    await new Promise((resolve) => setTimeout(resolve, everyMs));
+    await new Promise((done) => setTimeout(done, everyMs));
   }
 }
 
@@ -70,17 +68,20 @@ export interface OwnOptions {
   readonly nodeFlags?: readonly string[];
   /** Flags for `leveret start`. */
   readonly flags?: readonly string[];
+  /** Folder of the compiled broker; default: dist of this repository. */
+  readonly dist?: string;
 }
 
 /** Our broker in a process of its own. */
 export class OwnBroker implements Target {
-  readonly label = 'leveret';
+  readonly label: string;
   readonly address: Address;
   private readonly child: ChildProcess;
   private readonly folder: string;
   private output = '';
 
-  private constructor(address: Address, child: ChildProcess, folder: string) {
+  private constructor(label: string, address: Address, child: ChildProcess, folder: string) {
+    this.label = label;
     this.address = address;
     this.child = child;
     this.folder = folder;
@@ -101,13 +102,18 @@ export class OwnBroker implements Target {
   static async timedStart(options: OwnOptions = {}): Promise<{ broker: OwnBroker; ms: number }> {
     const port = await freePort();
     const folder = mkdtempSync(join(tmpdir(), 'leveret-bench-'));
-    const main = join(ROOT, 'dist', 'cli', 'main.js');
+    const main = join(resolve(options.dist ?? join(ROOT, 'dist')), 'cli', 'main.js');
     const flags = ['start', '--port', String(port), '--data-dir', folder, ...(options.flags ?? [])];
     const at = performance.now();
     const child = spawn(process.execPath, [...(options.nodeFlags ?? []), main, ...flags], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    const broker = new OwnBroker(parseAddress(`amqp://127.0.0.1:${port}`), child, folder);
+    const broker = new OwnBroker(
+      options.dist ?? 'leveret',
+      parseAddress(`amqp://127.0.0.1:${port}`),
+      child,
+      folder,
+    );
     const gone = new Promise<never>((_, reject) =>
       child.once('exit', () => reject(new Error(`the broker ended:\n${broker.output}`))),
     );
@@ -127,7 +133,7 @@ export class OwnBroker implements Target {
 
   async stop(): Promise<void> {
     if (this.child.exitCode === null && this.child.signalCode === null) {
-      const ended = new Promise<void>((resolve) => this.child.once('exit', () => resolve()));
+      const ended = new Promise<void>((done) => this.child.once('exit', () => done()));
       this.child.kill('SIGTERM');
       const timer = setTimeout(() => this.child.kill('SIGKILL'), 15_000);
       await ended;
