@@ -20,8 +20,21 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const running = new Set<ChildProcess>();
 afterEach(() => {
-  for (const child of running) child.kill('SIGKILL');
+  for (const child of running) {
+    child.kill('SIGKILL');
+    // What npm started outlives npm, but not its process group; a command without a group of its own has none to end.
+    try {
+      process.kill(-child.pid!, 'SIGKILL');
+    } catch {}
+  }
 });
+
+/** How to run a command other than as `node main.js` in a folder of its own. */
+interface How {
+  readonly program?: string;
+  readonly cwd?: string;
+  readonly detached?: boolean;
+}
 
 /** A command that runs. */
 class Command {
@@ -31,9 +44,11 @@ class Command {
   readonly #watchers = new Set<() => void>();
   readonly ended: Promise<{ code: number | null; signal: string | null }>;
 
-  constructor(args: string[], environment: Record<string, string> = {}) {
-    const { PATH } = process.env;
-    this.child = spawn(process.execPath, [main, ...args], { cwd: folder, env: { PATH, ...environment } });
+  constructor(args: string[], environment: Record<string, string> = {}, how: How = {}) {
+    const { PATH, HOME } = process.env;
+    const { program = process.execPath, cwd = folder, detached = false } = how;
+    const all = program === process.execPath ? [main, ...args] : args;
+    this.child = spawn(program, all, { cwd, detached, env: { PATH, HOME, ...environment } });
     running.add(this.child);
     this.child.stdout!.on('data', (chunk: Buffer) => {
       this.out += chunk;
@@ -174,5 +189,33 @@ describe('leveret as a process', () => {
     expect(version.out).toMatch(/^\d+\.\d+\.\d+/);
     expect(await help.ended).toEqual({ code: 0, signal: null });
     expect(help.out).toContain('--port');
+  });
+});
+
+describe.skipIf(process.platform === 'win32')('npm start', () => {
+  /** npm in a process group of its own, as a shell with job control starts it. */
+  function npmStart(): Command {
+    const args = ['start', '--', '--host', '127.0.0.1', '--port', '0', '--memory'];
+    return new Command(args, {}, { program: 'npm', cwd: root, detached: true });
+  }
+
+  it('passes flags on, and a SIGTERM to npm stops the broker gracefully', async () => {
+    const npm = npmStart();
+    await npm.seen('ready in');
+    expect(await accepts(npm.port)).toBe(true);
+    npm.child.kill('SIGTERM');
+    await npm.ended;
+    expect(npm.out).toContain('"message":"stopped"');
+    expect(await accepts(npm.port)).toBe(false);
+  });
+
+  it('stops gracefully on Ctrl-C, which reaches the broker twice', async () => {
+    const npm = npmStart();
+    await npm.seen('ready in');
+    // The terminal signals the whole group, and npm passes its own signal on.
+    process.kill(-npm.child.pid!, 'SIGINT');
+    await npm.ended;
+    expect(npm.out).toContain('"message":"stopped"');
+    expect(npm.out).not.toContain('received again');
   });
 });
