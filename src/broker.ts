@@ -54,8 +54,10 @@ export interface BrokerOptions extends Partial<Settings> {
 export class Broker {
   /** The port it listens on. */
   readonly port: number;
-  /** `amqp://127.0.0.1:port`, without user and password: clients then log in as guest. */
+  /** `amqp://user:password@host:port` of the default user: what any client library connects to. */
   readonly url: string;
+  /** `amqp://host:port`, without user and password: for logs. */
+  readonly address: string;
   /** Fulfilled when the broker has stopped: with the error when it had to stop by itself. */
   readonly stopped: Promise<Error | null>;
 
@@ -66,13 +68,17 @@ export class Broker {
   private stopping: Promise<void> | null = null;
   private tellStopped: (error: Error | null) => void = () => {};
 
-  private constructor(node: BrokerNode, store: Store, listener: Listener, host: string, graceMs: number) {
+  private constructor(node: BrokerNode, store: Store, listener: Listener, settings: Settings) {
     this.node = node;
     this.store = store;
     this.listener = listener;
-    this.graceMs = graceMs;
+    this.graceMs = settings.stopGraceMs;
     this.port = listener.port;
-    this.url = `amqp://${urlHost(host)}:${listener.port}`;
+    this.address = `amqp://${urlHost(settings.host)}:${listener.port}`;
+    const { defaultUser, defaultPassword, defaultVhost } = settings;
+    const login = `${encodeURIComponent(defaultUser)}:${encodeURIComponent(defaultPassword)}`;
+    const path = defaultVhost === '/' ? '' : `/${encodeURIComponent(defaultVhost)}`;
+    this.url = `amqp://${login}@${urlHost(settings.host)}:${listener.port}${path}`;
     this.stopped = new Promise((resolve) => {
       this.tellStopped = resolve;
     });
@@ -123,7 +129,7 @@ export class Broker {
         (error) => logger.error('cannot accept a connection', { error: error.message }),
       );
       node.alarms.start(clock);
-      return new Broker(node, store, listener, settings.host, settings.stopGraceMs);
+      return new Broker(node, store, listener, settings);
     } catch (error) {
       await listener?.close();
       node.wheel.stop();

@@ -384,13 +384,13 @@ export function settleNow(channel: Channel, tag: number, multiple: boolean, kind
   if (!multiple) {
     const entry = unacked.take(tag);
     if (entry === null) throw unknownTag(tag);
-    settleEntry(entry, kind);
+    settleEntry(channel, entry, kind);
   } else {
     // Tag 0 means all, and there may be none (AMQP 0-9-1 1.8.3.13).
     if (tag !== 0 && unacked.peek(tag) === null) throw unknownTag(tag);
     if (tag === 0) unacked.takeAll(taken);
     else unacked.takeUpTo(tag, taken);
-    for (let i = 0; i < taken.length; i++) settleEntry(taken[i]!, kind);
+    for (let i = 0; i < taken.length; i++) settleEntry(channel, taken[i]!, kind);
     taken.length = 0;
   }
   // One consumer's ack may make room for another under the channel-wide limit.
@@ -402,12 +402,13 @@ export function unknownTag(tag: number): BrokerError {
   return new BrokerError('precondition-failed', `unknown delivery tag ${tag}`);
 }
 
-function settleEntry(entry: Entry, kind: SettleKind): void {
+function settleEntry(channel: Channel, entry: Entry, kind: SettleKind): void {
   const { owner, holder } = entry;
   if (kind === 'ack') owner.ack(entry);
   else if (kind === 'requeue') owner.requeue(entry);
   else owner.reject(entry);
   if (holder !== null) holder.settled(entry);
+  else if (channel.gotBeforeLimit !== 0) channel.gotBeforeLimit--;
 }
 
 export function recover(channel: Channel, requeue: boolean, answer: boolean): void {
@@ -421,11 +422,14 @@ export function setQos(channel: Channel, m: BasicQos): void {
   // RabbitMQ: global=false is per consumer, for consumers to come, and lifts a limit of the whole channel.
   // RabbitMQ 4.3 takes global=true for global=false; strict mode follows.
   if (m.global && !channel.connection.options.strict) {
-    if (channel.globalPrefetch === 0) channel.consumersUnacked = channel.unacked.size;
+    // RabbitMQ: what basic.get had handed out before the limit counts too.
+    if (channel.globalPrefetch === 0)
+      channel.gotBeforeLimit = channel.unacked.size - channel.consumersUnacked;
     channel.globalPrefetch = m.prefetchCount;
   } else {
     channel.prefetch = m.prefetchCount;
     channel.globalPrefetch = 0;
+    channel.gotBeforeLimit = 0;
   }
   channel.resumeConsumers();
   channel.reply((w) => encodeBasicQosOk(w, channel.number));

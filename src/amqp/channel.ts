@@ -21,7 +21,6 @@ import {
   CHANNEL_CLOSE_OK,
   CHANNEL_ERROR,
   CHANNEL_FLOW,
-  CHANNEL_FLOW_OK,
   CHANNEL_OPEN,
   COMMAND_INVALID,
   CONFIRM_SELECT,
@@ -55,7 +54,6 @@ import {
   decodeBasicReject,
   decodeChannelClose,
   decodeChannelFlow,
-  decodeChannelFlowOk,
   decodeConfirmSelect,
   decodeExchangeBind,
   decodeExchangeDeclare,
@@ -124,6 +122,8 @@ export class Channel implements CommitWaiter {
   readonly unacked = new TagRing<Entry>();
   /** Deliveries held by consumers, as the channel-wide prefetch counts them. */
   consumersUnacked = 0;
+  /** Deliveries of basic.get that were outstanding when the channel-wide prefetch was set, and still are. */
+  gotBeforeLimit = 0;
   /** Prefetch that the next consumers get (basic.qos global=false); 0 for none. */
   prefetch = 0;
   /** Prefetch of all consumers together (basic.qos global=true); 0 for none. */
@@ -248,9 +248,6 @@ export class Channel implements CommitWaiter {
         if (!active) throw new AmqpError(NOT_IMPLEMENTED, 'active=false');
         return this.reply((w) => encodeChannelFlowOk(w, this.number, { active: true }));
       }
-      case CHANNEL_FLOW_OK:
-        decodeChannelFlowOk(buffer, at, stop);
-        return;
       case ACCESS_REQUEST:
         decodeAccessRequest(buffer, at, stop);
         return this.reply((w) => encodeAccessRequestOk(w, this.number, { ticket: 1 }));
@@ -342,7 +339,7 @@ export class Channel implements CommitWaiter {
 
   /** The channel-wide prefetch allows one more delivery. */
   hasCredit(): boolean {
-    return this.globalPrefetch === 0 || this.consumersUnacked < this.globalPrefetch;
+    return this.globalPrefetch === 0 || this.consumersUnacked + this.gotBeforeLimit < this.globalPrefetch;
   }
 
   /** Something that held consumers of this channel back has changed. */

@@ -16,22 +16,25 @@ import type { ClientConnection } from '../node/connections.ts';
 import type { BrokerNode } from '../node/node.ts';
 import type { VHost } from '../node/vhost.ts';
 import {
-  CHANNEL_CLOSE_OK,
   CHANNEL_ERROR,
   CHANNEL_OPEN,
+  COMMAND_INVALID,
   CONNECTION_CLOSE,
   CONNECTION_CLOSE_OK,
   CONNECTION_UPDATE_SECRET,
   FRAME_HEARTBEAT,
   FRAME_METHOD,
+  METHODS,
   NOT_ALLOWED,
   UNEXPECTED_FRAME,
 } from '../protocol/constants.ts';
+import { DecodeError } from '../protocol/errors.ts';
 import { EMPTY_TABLE, type FieldTable } from '../protocol/field-table.ts';
 import { FrameReader } from '../protocol/frame-reader.ts';
 import { type Chunk, type ChunkPool, FrameWriter } from '../protocol/frame-writer.ts';
 import {
   decodeChannelOpen,
+  decodeConnectionClose,
   decodeConnectionUpdateSecret,
   encodeChannelCloseOk,
   encodeChannelOpenOk,
@@ -42,7 +45,7 @@ import {
   encodeConnectionUpdateSecretOk,
 } from '../protocol/methods.ts';
 import { Channel } from './channel.ts';
-import { AmqpError, amqpErrorOf, replyCodeOf } from './errors.ts';
+import { AmqpError, amqpErrorOf, FramingError, methodIdAt, replyCodeOf } from './errors.ts';
 import { type Capabilities, Handshake, HEADER_LENGTH, internalError, NO_CAPABILITIES } from './handshake.ts';
 import { Heartbeat, type HeartbeatPeer } from './heartbeat.ts';
 import { type AmqpOptions, HANDSHAKE_FRAME_MAX } from './options.ts';
@@ -77,6 +80,8 @@ const EDGES: Readonly<Record<ConnectionState, readonly ConnectionState[]>> = {
 
 /** Why a connection is not read from. */
 export type PauseReason = 'blocked' | 'pressure' | 'turn' | 'login' | 'replies';
+
+const KNOWN_METHODS: ReadonlySet<number> = new Set(METHODS.map((method) => method.id));
 
 /** RabbitMQ: TCP is dropped so long after close-ok when the client does not end it, unless the heartbeat is shorter. */
 const LINGER_MAX_S = 30;
@@ -130,6 +135,8 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   private starved = false;
   private readonly confirming: Channel[] = [];
   private tornDown = false;
+  /** Method on channel 0 that is being handled, to blame in an error. */
+  private controlMethod = 0;
   private onGone: () => void = () => {};
 
   constructor(stream: Duplex, peer: PeerFacts, node: BrokerNode, options: AmqpOptions, pool: ChunkPool) {
@@ -224,13 +231,22 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     const { reader } = this;
     for (;;) {
       try {
-        while (!this.pauses.has('login') && reader.next())
+        while (!this.pauses.has('login') && this.nextFrame()) {
           this.onFrame(reader.type, reader.channel, reader.buffer, reader.start, reader.stop);
+        }
         return;
       } catch (error) {
         this.onFrameError(error, reader.channel);
         if (this.state === 'ending' || this.state === 'closed') return;
       }
+    }
+  }
+
+  private nextFrame(): boolean {
+    try {
+      return this.reader.next();
+    } catch (error) {
+      throw error instanceof DecodeError ? new FramingError(error) : error;
     }
   }
 
@@ -266,20 +282,24 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   private onControlFrame(type: number, buffer: Buffer, start: number, stop: number): void {
     if (type === FRAME_HEARTBEAT) return;
     if (type !== FRAME_METHOD) throw new AmqpError(UNEXPECTED_FRAME, 'a content frame on channel 0', 0);
-    const id = buffer.readUInt32BE(start);
+    const id = methodIdAt(buffer, start, stop);
+    this.controlMethod = id;
     switch (id) {
       case CONNECTION_CLOSE:
+        decodeConnectionClose(buffer, start + 4, stop);
         return this.onClose();
       case CONNECTION_UPDATE_SECRET:
         return this.onUpdateSecret(decodeConnectionUpdateSecret(buffer, start + 4, stop).newSecret);
       default:
-        throw new AmqpError(CHANNEL_ERROR, 'unexpected method in connection state running', id);
+        if (!KNOWN_METHODS.has(id)) throw new AmqpError(COMMAND_INVALID, 'unimplemented method');
+        throw new AmqpError(CHANNEL_ERROR, 'unexpected method in connection state running');
     }
   }
 
   private onUnopenedChannel(type: number, number: number, buffer: Buffer, start: number, stop: number): void {
-    const id = type === FRAME_METHOD ? buffer.readUInt32BE(start) : 0;
-    if (id === CHANNEL_CLOSE_OK) return;
+    if (type !== FRAME_METHOD)
+      throw new AmqpError(UNEXPECTED_FRAME, 'expected method frame, got non method frame instead', 0);
+    const id = methodIdAt(buffer, start, stop);
     if (id !== CHANNEL_OPEN) throw new AmqpError(CHANNEL_ERROR, "expected 'channel.open'", id);
     decodeChannelOpen(buffer, start + 4, stop);
     const open = this.channels.size;
@@ -321,10 +341,12 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
       if (channel.state === 'open') channel.closeWith(refusal);
       return;
     }
-    const blamed = refusal.methodId ?? channel?.method ?? 0;
+    const blamed = refusal.methodId ?? channel?.method ?? this.controlMethod;
     const final = new AmqpError(refusal.code, refusal.message, blamed);
-    if (this.state === 'opening' || this.state === 'running')
-      this.closeWith(final, this.options.closeTimeoutMs);
+    // RabbitMQ: after a framing error it does not look for a close-ok, TCP ends after the short delay.
+    const waitMs =
+      error instanceof FramingError ? this.options.authFailureDelayMs : this.options.closeTimeoutMs;
+    if (this.state === 'opening' || this.state === 'running') this.closeWith(final, waitMs);
     else {
       // RabbitMQ: while starting, securing and tuning an error is only logged.
       this.log.warn(`handshake failed: ${refusal.replyText}`, { connection: this.name });

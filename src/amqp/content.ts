@@ -13,11 +13,13 @@ import {
 } from '../message/message.ts';
 import { allocate } from '../message/slab.ts';
 import {
+  BASIC_PUBLISH,
   CLASS_BASIC,
   FRAME_BODY,
   FRAME_ERROR,
   FRAME_HEADER,
   FRAME_OVERHEAD,
+  INTERNAL_ERROR,
   UNEXPECTED_FRAME,
 } from '../protocol/constants.ts';
 import { AmqpError } from './errors.ts';
@@ -58,8 +60,13 @@ export class ContentAssembler {
       ? new AmqpError(
           UNEXPECTED_FRAME,
           'expected content header for class 60, got non content header frame instead',
+          BASIC_PUBLISH,
         )
-      : new AmqpError(UNEXPECTED_FRAME, 'expected content body, got non content body frame instead');
+      : new AmqpError(
+          UNEXPECTED_FRAME,
+          'expected content body, got non content body frame instead',
+          BASIC_PUBLISH,
+        );
   }
 
   /** A header or body frame. @returns true when the content is complete. @throws AmqpError when it may not come now */
@@ -91,12 +98,8 @@ export class ContentAssembler {
 
   private onHeader(frame: Buffer, start: number, stop: number): boolean {
     const headerLength = stop - start;
-    if (headerLength < FLAGS_AT + 2) {
-      throw new AmqpError(
-        UNEXPECTED_FRAME,
-        'expected content header for class 60, got non content header frame instead',
-      );
-    }
+    // RabbitMQ: a header without flags crashes its reader of properties.
+    if (headerLength < FLAGS_AT + 2) throw new AmqpError(INTERNAL_ERROR, '', 0);
     const classId = (frame[start]! << 8) | frame[start + 1]!;
     if (classId !== CLASS_BASIC) {
       throw new AmqpError(
@@ -108,6 +111,7 @@ export class ContentAssembler {
       throw new AmqpError(
         UNEXPECTED_FRAME,
         'expected content header for class 60, got non content header frame instead',
+        BASIC_PUBLISH,
       );
     }
     const high =

@@ -22,7 +22,8 @@ import {
   SYNTAX_ERROR,
   UNEXPECTED_FRAME,
 } from '../protocol/constants.ts';
-import { DecodeError } from '../protocol/errors.ts';
+import { binaryText, DecodeError } from '../protocol/errors.ts';
+import { fitShortString } from '../protocol/short-strings.ts';
 
 const CODES: Readonly<Record<Reason, number>> = {
   'content-too-large': CONTENT_TOO_LARGE,
@@ -43,9 +44,6 @@ const CODES: Readonly<Record<Reason, number>> = {
   'internal-error': INTERNAL_ERROR,
 };
 
-/** Longest reply text, in bytes of UTF-8 (shortstr). */
-const REPLY_TEXT_MAX = 255;
-
 /** A refusal on its way to the client. */
 export class AmqpError extends Error {
   readonly code: number;
@@ -65,7 +63,7 @@ export class AmqpError extends Error {
   /** The text as it goes over the wire. */
   get replyText(): string {
     const name = replyName(this.code);
-    return cutToShortString(this.message === '' ? name : `${name} - ${this.message}`);
+    return fitShortString(this.message === '' ? name : `${name} - ${this.message}`);
   }
 }
 
@@ -73,20 +71,29 @@ export class AmqpError extends Error {
 export function amqpErrorOf(error: unknown): AmqpError | null {
   if (error instanceof AmqpError) return error;
   if (error instanceof BrokerError) return new AmqpError(CODES[error.reason], error.message);
-  // RabbitMQ: what cannot be decoded has no method to blame.
-  if (error instanceof DecodeError) return new AmqpError(error.code, error.message, 0);
+  if (error instanceof DecodeError) {
+    // RabbitMQ: broken properties crash its reader of them, and the client reads the bare name of the code.
+    return new AmqpError(error.code, error.code === INTERNAL_ERROR ? '' : error.message, error.methodId);
+  }
   return null;
+}
+
+/** The stream of frames itself is broken: no method is to blame, and what follows cannot be trusted. */
+export class FramingError extends AmqpError {
+  constructor(cause: DecodeError) {
+    super(cause.code, cause.message, 0);
+    this.name = 'FramingError';
+  }
+}
+
+/** Class and method id at the start of a method frame's payload. @throws AmqpError when it is too short to have one */
+export function methodIdAt(buffer: Buffer, start: number, stop: number): number {
+  if (stop - start < 4)
+    throw new AmqpError(FRAME_ERROR, `cannot decode ${binaryText(buffer, start, stop)}`, 0);
+  return buffer.readUInt32BE(start);
 }
 
 /** Reply code of a refusal's reason. */
 export function replyCodeOf(reason: Reason): number {
   return CODES[reason];
-}
-
-/** Cuts a text to what fits a shortstr, at a character. */
-export function cutToShortString(text: string): string {
-  if (Buffer.byteLength(text) <= REPLY_TEXT_MAX) return text;
-  let bytes = Buffer.from(text).subarray(0, REPLY_TEXT_MAX);
-  while (bytes.length > 0 && (bytes[bytes.length - 1]! & 0xc0) === 0x80) bytes = bytes.subarray(0, -1);
-  return bytes.subarray(0, (bytes[bytes.length - 1] ?? 0) >= 0xc0 ? -1 : undefined).toString();
 }

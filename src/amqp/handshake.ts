@@ -12,6 +12,7 @@ import {
 } from '../auth/sasl.ts';
 import {
   ACCESS_REFUSED,
+  CHANNEL_ERROR,
   COMMAND_INVALID,
   CONNECTION_OPEN,
   CONNECTION_SECURE_OK,
@@ -19,10 +20,10 @@ import {
   CONNECTION_TUNE_OK,
   FRAME_METHOD,
   INTERNAL_ERROR,
-  methodName,
   NOT_ALLOWED,
   UNEXPECTED_FRAME,
 } from '../protocol/constants.ts';
+import { unexpectedFrameText } from '../protocol/errors.ts';
 import { type FieldTable, type FieldValue, plainOf } from '../protocol/field-table.ts';
 import {
   type ConnectionTuneOk,
@@ -99,7 +100,7 @@ export class Handshake {
   onFrame(type: number, channel: number, buffer: Buffer, start: number, stop: number): void {
     const { connection } = this;
     if (channel !== 0)
-      throw new AmqpError(UNEXPECTED_FRAME, 'frame on a channel before the connection is open', 0);
+      throw new AmqpError(UNEXPECTED_FRAME, unexpectedFrameText(type, buffer, start, stop), 0);
     if (type !== FRAME_METHOD) return;
     const id = buffer.readUInt32BE(start);
     const at = start + 4;
@@ -111,12 +112,7 @@ export class Handshake {
       this.onTuneOk(decodeConnectionTuneOk(buffer, at, stop));
     else if (state === 'opening' && id === CONNECTION_OPEN)
       this.onOpen(decodeConnectionOpen(buffer, at, stop).vhost);
-    else
-      throw new AmqpError(
-        COMMAND_INVALID,
-        `unexpected method ${methodName(id)} in connection state ${state}`,
-        id,
-      );
+    else throw new AmqpError(CHANNEL_ERROR, `unexpected method in connection state ${state}`, id);
   }
 
   private onStartOk(buffer: Buffer, at: number, stop: number): void {

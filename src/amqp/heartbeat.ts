@@ -2,6 +2,7 @@
 // Sends one after half an interval without output; gives the peer up after two whole intervals without input.
 
 import { Timer, type TimerWheel } from '../base/timer-wheel.ts';
+import { FRAME_OVERHEAD } from '../protocol/constants.ts';
 
 /** The connection, as far as heartbeats go. */
 export interface HeartbeatPeer {
@@ -51,8 +52,11 @@ export class Heartbeat {
   }
 
   private onSendTick(): void {
-    if (this.peer.bytesOut === this.lastOut) this.peer.sendHeartbeat();
-    this.lastOut = this.peer.bytesOut;
+    const { bytesOut } = this.peer;
+    const idle = bytesOut === this.lastOut;
+    if (idle) this.peer.sendHeartbeat();
+    // Our own heartbeat is no sign that somebody had something to say.
+    this.lastOut = idle ? bytesOut + FRAME_OVERHEAD : bytesOut;
     this.wheel.set(this.sendTimer, this.intervalMs / 2);
   }
 

@@ -2,17 +2,17 @@
 // Owns a small direct-mapped cache per connection. A publish whose payload was seen before costs a hash and a comparison instead of
 // two strings, a permission check and a route; measured in bench/micro.
 
-import { type Address, decodeAddress } from '../message/address.ts';
+import { Address } from '../message/address.ts';
 import type { Exchange } from '../node/exchange.ts';
 import type { VHost } from '../node/vhost.ts';
-import { SYNTAX_ERROR } from '../protocol/constants.ts';
-import { DecodeError } from '../protocol/errors.ts';
+import { decodeBasicPublish } from '../protocol/methods.ts';
 import type { Queue } from '../queue/queue.ts';
 
 /** Slots of the cache; a power of two. */
 const SLOTS = 512;
 /** Publish payload: class and method, ticket. */
 const ADDRESS_AT = 6;
+const METHOD_ID_BYTES = 4;
 
 /** One way to publish, and what was found out about it. */
 export class PublishTarget {
@@ -72,13 +72,13 @@ function samePayload(payload: Buffer, buffer: Buffer, start: number, stop: numbe
 }
 
 function decodeTarget(buffer: Buffer, start: number, stop: number): PublishTarget {
-  // AMQP 0-9-1 1.8.3.5: ticket, exchange, routing key, bits mandatory and immediate.
-  const exchangeAt = start + ADDRESS_AT;
-  const keyAt = exchangeAt < stop ? exchangeAt + 1 + buffer[exchangeAt]! : stop;
-  const bitsAt = keyAt < stop ? keyAt + 1 + buffer[keyAt]! : stop;
-  if (bitsAt + 1 !== stop)
-    throw new DecodeError(SYNTAX_ERROR, 'basic.publish has another length than its fields');
+  const { exchange, routingKey, mandatory, immediate } = decodeBasicPublish(
+    buffer,
+    start + METHOD_ID_BYTES,
+    stop,
+  );
   const payload = Buffer.from(buffer.subarray(start, stop));
-  const bits = buffer[bitsAt]!;
-  return new PublishTarget(payload, decodeAddress(payload, ADDRESS_AT), (bits & 1) !== 0, (bits & 2) !== 0);
+  // The last octet holds the bits; exchange and key lie before it as they lie in deliveries.
+  const wire = payload.subarray(ADDRESS_AT, payload.length - 1);
+  return new PublishTarget(payload, new Address(exchange, routingKey, wire), mandatory, immediate);
 }

@@ -67,9 +67,14 @@ export function unbindQueue(channel: Channel, m: QueueUnbind): void {
   const routingKey = m.queue === '' && m.routingKey === '' ? name : m.routingKey;
   askForBinding(channel, name, m.exchange, routingKey);
   const exchange = vhost.exchanges.get(m.exchange);
-  if (vhost.queues.has(name)) {
-    const queue = vhost.queue(name, connection);
-    if (exchange !== undefined) vhost.unbind(exchange, queue, routingKey, m.arguments);
+  const queue = vhost.queues.get(name);
+  // RabbitMQ: only a binding that exists is looked at closely.
+  if (
+    exchange !== undefined &&
+    queue !== undefined &&
+    vhost.isBound(exchange, queue, routingKey, m.arguments)
+  ) {
+    vhost.unbind(exchange, vhost.queue(name, connection), routingKey, m.arguments);
   }
   channel.replyAfterCommit((w) => encodeQueueUnbindOk(w, channel.number));
 }
@@ -115,9 +120,9 @@ function isReplyName(name: string): boolean {
   return name === REPLY_TO || name.startsWith(REPLY_TO_PREFIX);
 }
 
-/** RabbitMQ: declaring a reply name, passively or not, tells whether its requester lives. */
+/** RabbitMQ: declaring a reply name, passively or not, tells whether its requester lives; the name to consume from always does. */
 function declareReplyName(channel: Channel, name: string, noWait: boolean): void {
-  const lives = name === REPLY_TO ? channel.replyQueue !== null : channel.connection.node.replies.has(name);
+  const lives = name === REPLY_TO || channel.connection.node.replies.has(name);
   if (!lives)
     throw new BrokerError('not-found', `no queue '${name}' in vhost '${channel.connection.vhost.name}'`);
   channel.lastQueue = name;

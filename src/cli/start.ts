@@ -13,7 +13,7 @@ import type { StopSignal, Terminal } from './terminal.ts';
 /** The running broker, as far as this command cares. */
 export interface RunningBroker {
   /** For clients on this machine, without user and password. */
-  readonly url: string;
+  readonly address: string;
   readonly port: number;
   /** Fulfilled when the broker has stopped, whoever stopped it; with the error when it had to stop by itself. */
   readonly stopped: Promise<Error | null>;
@@ -128,7 +128,7 @@ async function serve(
 function announce(settings: Settings, running: RunningBroker, terminal: Terminal, logger: Logger): void {
   const everywhere = settings.host === '::' || settings.host === '0.0.0.0';
   logger.info(`AMQP 0-9-1 on ${everywhere ? 'every address' : settings.host}, port ${running.port}`, {
-    url: running.url,
+    url: running.address,
   });
   if (settings.memory) {
     logger.info('everything in memory: nothing survives the stop');

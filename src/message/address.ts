@@ -1,7 +1,7 @@
 // Where a message was published to: exchange and routing key, as text for routing and as wire bytes for delivery and disk.
 // Owns the cache that makes the messages of one publisher share one address. Knows nothing of exchanges.
 
-import { internShortString } from '../protocol/short-strings.ts';
+import { internAnyShortString, shortStringByteLength, writeShortString } from '../protocol/short-strings.ts';
 
 /** Exchange and routing key of a message. Shared and never changed. */
 export class Address {
@@ -19,13 +19,8 @@ export class Address {
 
 /** An address from text. Both parts must fit a shortstr (255 bytes of UTF-8). */
 export function addressOf(exchange: string, routingKey: string): Address {
-  const exchangeBytes = Buffer.from(exchange);
-  const keyBytes = Buffer.from(routingKey);
-  const wire = Buffer.allocUnsafe(2 + exchangeBytes.length + keyBytes.length);
-  wire[0] = exchangeBytes.length;
-  exchangeBytes.copy(wire, 1);
-  wire[1 + exchangeBytes.length] = keyBytes.length;
-  keyBytes.copy(wire, 2 + exchangeBytes.length);
+  const wire = Buffer.allocUnsafe(2 + shortStringByteLength(exchange) + shortStringByteLength(routingKey));
+  writeShortString(wire, writeShortString(wire, 0, exchange), routingKey);
   return new Address(exchange, routingKey, wire);
 }
 
@@ -33,8 +28,8 @@ export function addressOf(exchange: string, routingKey: string): Address {
 export function decodeAddress(buffer: Buffer, at: number): Address {
   const keyAt = at + 1 + buffer[at]!;
   const end = keyAt + 1 + buffer[keyAt]!;
-  const exchange = internShortString(buffer, at + 1, keyAt);
-  const routingKey = internShortString(buffer, keyAt + 1, end);
+  const exchange = internAnyShortString(buffer, at + 1, keyAt);
+  const routingKey = internAnyShortString(buffer, keyAt + 1, end);
   return new Address(exchange, routingKey, Buffer.from(buffer.subarray(at, end)));
 }
 

@@ -16,7 +16,7 @@ import {
   type QueueDeclaration,
 } from '../queue/declaration.ts';
 import type { Queue } from '../queue/queue.ts';
-import { REPLY_TO_PREFIX, type ReplyQueue } from '../queue/reply-queue.ts';
+import { isReplyName, REPLY_TO_PREFIX, ReplyQueue } from '../queue/reply-queue.ts';
 import type { Destination } from '../routing/router.ts';
 import { createRouter } from '../routing/router-types.ts';
 import type { Caller } from './caller.ts';
@@ -69,10 +69,13 @@ export class VHost implements QueueHost {
   /** A visited exchange routes by more than the key: the route must not be cached. */
   private uncacheable = false;
   private readonly found: Destination[] = [];
+  /** Takes replies whose requester is gone. */
+  private readonly nobody: ReplyQueue;
 
   constructor(name: string, context: VHostContext) {
     this.name = name;
     this.context = context;
+    this.nobody = new ReplyQueue('', context.queues.turn);
     for (const { name: exchange, type, internal } of PREDECLARED) {
       const declaration = {
         name: exchange,
@@ -171,6 +174,14 @@ export class VHost implements QueueHost {
 
   /** queue.declare, not passive. Finds an equivalent queue or makes a new one; an empty name asks for a generated one. */
   declareQueue(declared: Omit<QueueDeclaration, 'owner'>, caller: Caller): ClassicQueue {
+    if (declared.name === '') assertServerNamed(declared.arguments);
+    // RabbitMQ: not even an existing server-named queue may be declared again, only passively.
+    if (declared.name.startsWith(RESERVED)) {
+      throw new BrokerError(
+        'access-refused',
+        `queue name '${declared.name}' contains reserved prefix 'amq.*'`,
+      );
+    }
     const name = declared.name === '' ? serverName('amq.gen-') : declared.name;
     const wanted: QueueDeclaration = {
       ...declared,
@@ -186,9 +197,6 @@ export class VHost implements QueueHost {
       if (current.declaration.exclusive !== wanted.exclusive) throw this.locked(current);
       assertEquivalentQueue(current.declaration, wanted, this.name);
       return current;
-    }
-    if (declared.name.startsWith(RESERVED)) {
-      throw new BrokerError('access-refused', `queue name '${name}' contains reserved prefix 'amq.*'`);
     }
     checkQueueArguments(name, this.name, wanted.arguments);
     const deadLetterExchange = wanted.arguments.get('x-dead-letter-exchange');
@@ -222,11 +230,11 @@ export class VHost implements QueueHost {
     const queue = this.queues.get(name);
     if (queue === undefined) return 0;
     this.assertOwner(queue, caller);
-    if (ifUnused && queue.consumerCount !== 0) {
-      throw new BrokerError('precondition-failed', `queue '${name}' in vhost '${this.name}' in use`);
-    }
     if (ifEmpty && queue.messageCount !== 0) {
       throw new BrokerError('precondition-failed', `queue '${name}' in vhost '${this.name}' not empty`);
+    }
+    if (ifUnused && queue.consumerCount !== 0) {
+      throw new BrokerError('precondition-failed', `queue '${name}' in vhost '${this.name}' in use`);
     }
     return this.removeQueue(queue);
   }
@@ -293,6 +301,10 @@ export class VHost implements QueueHost {
     source.router!.bind(binding);
     this.generation++;
     return binding;
+  }
+
+  isBound(source: Exchange, destination: Queue | Exchange, routingKey: string, args: FieldTable): boolean {
+    return source.outgoing.has(bindingId(destination, routingKey, args));
   }
 
   /** queue.unbind and exchange.unbind. A missing binding is fine. */
@@ -362,7 +374,7 @@ export class VHost implements QueueHost {
     const { router } = exchange;
     if (router === null) {
       for (const key of keys) {
-        const queue = this.queues.get(key) ?? this.context.replies.get(key);
+        const queue = this.queues.get(key) ?? this.replyQueue(key);
         if (queue !== undefined) found.push(queue);
       }
     } else {
@@ -386,6 +398,12 @@ export class VHost implements QueueHost {
       }
     }
     found.length = before;
+  }
+
+  /** RabbitMQ 4.2: a reply that comes too late is dropped, but counts as routed. */
+  private replyQueue(key: string): Queue | undefined {
+    if (!key.startsWith(REPLY_TO_PREFIX)) return undefined;
+    return this.context.replies.get(key) ?? (isReplyName(key) ? this.nobody : undefined);
   }
 
   // ── removal ──
@@ -431,6 +449,14 @@ export class VHost implements QueueHost {
       'resource-locked',
       `cannot obtain exclusive access to locked queue '${queue.name}' in vhost '${this.name}'. It could be originally declared on another connection or the exclusive property value does not match that of the original declaration.`,
     );
+  }
+}
+
+/** RabbitMQ: only classic queues may be named by the server. @throws BrokerError precondition-failed */
+function assertServerNamed(args: FieldTable): void {
+  const type = args.get('x-queue-type')?.value;
+  if (type === 'quorum' || type === 'stream') {
+    throw new BrokerError('precondition-failed', `Cannot declare a server-named queue for type ${type}`);
   }
 }
 

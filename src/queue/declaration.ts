@@ -15,6 +15,7 @@ export interface QueueDeclaration {
   readonly owner: object | null;
 }
 
+const CLASSIC_TYPE: FieldValue = { tag: 'S', value: 'classic' };
 /** Longest time that any argument may name, in milliseconds: 10 years (RabbitMQ). */
 const TIME_MAX_MS = 315_360_000_000;
 
@@ -143,17 +144,12 @@ export function assertSameArgument(
   received: FieldTable,
   where: string,
 ): void {
-  const is = current.get(argument);
-  const wanted = received.get(argument);
+  // RabbitMQ: a queue declared without a type has the default type.
+  const absent = argument === 'x-queue-type' ? CLASSIC_TYPE : undefined;
+  const is = current.get(argument) ?? absent;
+  const wanted = received.get(argument) ?? absent;
   if (is === undefined && wanted === undefined) return;
   if (is !== undefined && wanted !== undefined && sameValue(is, wanted)) return;
-  // RabbitMQ: a queue declared without a type has the default type.
-  if (
-    argument === 'x-queue-type' &&
-    (is ?? wanted)?.value === 'classic' &&
-    (is === undefined || wanted === undefined)
-  )
-    return;
   const both = is !== undefined && wanted !== undefined;
   const show = (v: FieldValue | undefined): string =>
     v === undefined

@@ -16,6 +16,14 @@ export const REPLY_TO_PREFIX = `${REPLY_TO}.`;
 /** Replies that wait for one requester whose socket is full; what comes on top is dropped, as for a requester that is gone. */
 export const REPLIES_WAITING_MAX = 10_000;
 
+/** Two generated parts: what our own reply names look like, whether their requester lives or not. */
+const REPLY_NAME = /^amq\.rabbitmq\.reply-to\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{22}$/;
+
+/** True for a name that was given to a requester once, or could have been. */
+export function isReplyName(name: string): boolean {
+  return REPLY_NAME.test(name);
+}
+
 /** Where replies to one channel arrive. */
 export class ReplyQueue implements Queue {
   readonly name: string;
@@ -49,6 +57,7 @@ export class ReplyQueue implements Queue {
   }
 
   publish(message: Message): number {
+    if (this.consumer === null) return ACCEPTED;
     if (this.waiting.length < REPLIES_WAITING_MAX) this.waiting.push(new Entry(this, message, 0));
     if (!this.woken) this.turn.wake(this);
     return ACCEPTED;
