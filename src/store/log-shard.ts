@@ -171,8 +171,8 @@ export class LogShard implements Shard {
     if (segment === null || !segment.kill(position)) return this.#use();
     this.#state.liveEntries--;
     this.#open.used = true;
+    if (segment.persistent > 0) this.#open.sync = true;
     if (segment.state !== OPEN) {
-      if (segment.persistent > 0) this.#open.sync = true;
       if (!segment.dirty) this.#open.change(log, segment);
     } else if (segment.live === 0 && segment.length > DISCARD_BYTES_MIN) {
       this.#open.discardOpen(log, segment);

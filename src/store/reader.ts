@@ -5,7 +5,7 @@
 //
 // A segment can be rewritten or merged while it is fetched. Then it is GONE and the read is planned again: what lives is elsewhere now.
 
-import { type PackView, viewPack } from './body-pack.ts';
+import { type BodyPack, type PackView, viewPack } from './body-pack.ts';
 import { describeKey, packKey, segmentKey } from './keys.ts';
 import type { LogState } from './log-state.ts';
 import type { QueueLog } from './queue-log.ts';
@@ -25,6 +25,15 @@ type ReadDone = (error: Error | null, entries: readonly StoredEntry[]) => void;
 
 const NONE: readonly StoredEntry[] = Object.freeze([]);
 
+/** A segment that cannot be answered from memory alone. */
+interface Source {
+  readonly segment: Segment;
+  /** Its bytes: null until they are fetched; there from the beginning when only body packs are missing. */
+  bytes: Buffer | null;
+  /** Where its records end in bytes that were in memory; null when the fetched header says it. */
+  readonly recordsEnd: number | null;
+}
+
 /** One read under way. */
 class ReadRequest {
   readonly queue: QueueNo;
@@ -33,10 +42,9 @@ class ReadRequest {
   from: Position;
   entries: StoredEntry[] = [];
   bytes = 0;
-  /** Stored segments that are fetched, and their values by index. */
-  segments: Segment[] = [];
-  values: (Buffer | null)[] = [];
-  packs = new Map<number, PackView | null>();
+  /** What is fetched, in order. */
+  sources: Source[] = [];
+  readonly packs = new Map<number, PackView | null>();
   waiting = 0;
   error: Error | null = null;
 
@@ -79,38 +87,58 @@ export class Reader {
   /** @param onTop true when this already runs at the top of an event-loop iteration */
   #plan(request: ReadRequest, onTop: boolean): void {
     const log = this.#state.queues.get(request.queue);
-    request.segments.length = 0;
-    request.values.length = 0;
+    request.sources.length = 0;
     if (log !== undefined) this.#gather(request, log);
-    if (request.segments.length > 0 && request.error === null) this.#fetch(request, log!);
+    if (request.sources.length > 0 && request.error === null) this.#fetch(request, log!);
     else if (onTop) this.#answer(request);
     else this.#later(request);
   }
 
-  /** Takes entries out of memory, or else lists the stored segments to fetch. */
+  /** Takes entries out of memory, or else lists what to fetch. */
   #gather(request: ReadRequest, log: QueueLog): void {
-    const segments = log.segments;
+    const { segments } = log;
+    const { sources } = request;
     let planned = 0;
     for (let i = log.lowerBound(request.from); i < segments.length; i++) {
       const segment = segments[i]!;
       if (segment.state === GONE || segment.live === 0) continue;
-      if (segment.buffer !== null) {
-        if (request.segments.length > 0) return;
-        segment.exposed = true;
-        // Behind the records of a sealed segment stands its pack table.
-        const end = segment.state === OPEN ? segment.length : segment.recordsEnd;
-        if (!this.#parse(request, segment, segment.buffer, end)) {
+      const { buffer } = segment;
+      // Behind the records of a sealed segment stands its pack table.
+      const end = segment.state === OPEN ? segment.length : segment.recordsEnd;
+      if (buffer !== null) segment.exposed = true;
+      if (buffer !== null && !(segment.shares && this.#lacksPacks(segment, buffer, end))) {
+        if (sources.length > 0) return;
+        if (!this.#parse(request, segment, buffer, end, false)) {
           request.error = damaged(segmentKey(log.number, segment.number));
           return;
         }
         if (request.bytes >= request.maxBytes) return;
       } else {
         if (request.entries.length > 0) return;
-        request.segments.push(segment);
-        planned += ((segment.length + segment.sharedBytes) * segment.live) / segment.count;
-        if (planned >= request.maxBytes || request.segments.length === READ_SEGMENTS_MAX) return;
+        sources.push(
+          buffer === null
+            ? { segment, bytes: this.#cut.get(segment) ?? null, recordsEnd: null }
+            : { segment, bytes: buffer, recordsEnd: end },
+        );
+        planned += (segment.weight * segment.live) / segment.count;
+        if (planned >= request.maxBytes || sources.length === READ_SEGMENTS_MAX) return;
       }
     }
+  }
+
+  /** True when a segment in memory, as a rewriting leaves it, names packs that are not. */
+  #lacksPacks(segment: Segment, bytes: Buffer, recordsEnd: number): boolean {
+    let lacks = false;
+    this.#eachPack(segment, bytes, recordsEnd, (pack) => {
+      if (pack.view === null) lacks = true;
+    });
+    return lacks;
+  }
+
+  #eachPack(segment: Segment, bytes: Buffer, recordsEnd: number, visit: (pack: BodyPack) => void): void {
+    const cursor = this.#cursor;
+    cursor.begin(segment.first);
+    while (cursor.read(bytes, recordsEnd)) if (cursor.pack !== 0) visit(this.#state.packs.get(cursor.pack)!);
   }
 
   #fetch(request: ReadRequest, log: QueueLog): void {
@@ -118,36 +146,37 @@ export class Reader {
     request.packs.clear();
     // One more than there is to wait for, so that nothing ends before everything was asked for.
     request.waiting = 1;
-    for (let i = 0; i < request.segments.length; i++) {
-      const segment = request.segments[i]!;
-      const cut = this.#cut.get(segment);
-      request.values.push(cut ?? null);
-      if (cut === undefined) {
+    for (let i = 0; i < request.sources.length; i++) {
+      const source = request.sources[i]!;
+      const { segment, bytes } = source;
+      if (bytes === null) {
         request.waiting++;
         engine.get(segmentKey(log.number, segment.number), (error, value) => {
           request.error ??= error;
-          request.values[i] = value;
+          source.bytes = value;
           this.#fetched(request, log);
         });
       }
-      if (segment.packs !== null) this.#fetchPacks(request, log, segment);
+      if (bytes !== null && source.recordsEnd !== null) {
+        this.#eachPack(segment, bytes, source.recordsEnd, (pack) => this.#fetchPack(request, log, pack));
+      } else if (segment.packs !== null) {
+        for (const { pack } of segment.packs) this.#fetchPack(request, log, pack);
+      }
     }
     if (request.waiting > 1) request.waiting--;
     else setImmediate(() => this.#fetched(request, log));
   }
 
-  #fetchPacks(request: ReadRequest, log: QueueLog, segment: Segment): void {
-    for (const { pack } of segment.packs!) {
-      if (request.packs.has(pack.number)) continue;
-      request.packs.set(pack.number, pack.view);
-      if (pack.view !== null) continue;
-      request.waiting++;
-      this.#state.engine.get(packKey(pack.number), (error, value) => {
-        request.error ??= error;
-        if (value !== null) request.packs.set(pack.number, viewPack(value));
-        this.#fetched(request, log);
-      });
-    }
+  #fetchPack(request: ReadRequest, log: QueueLog, pack: BodyPack): void {
+    if (request.packs.has(pack.number)) return;
+    request.packs.set(pack.number, pack.view);
+    if (pack.view !== null) return;
+    request.waiting++;
+    this.#state.engine.get(packKey(pack.number), (error, value) => {
+      request.error ??= error;
+      if (value !== null) request.packs.set(pack.number, viewPack(value));
+      this.#fetched(request, log);
+    });
   }
 
   #fetched(request: ReadRequest, log: QueueLog): void {
@@ -156,17 +185,17 @@ export class Reader {
       this.#answer(request);
       return;
     }
-    for (let i = 0; i < request.segments.length; i++) {
-      const segment = request.segments[i]!;
+    const { sources } = request;
+    for (let i = 0; i < sources.length; i++) {
+      const { segment, bytes, recordsEnd } = sources[i]!;
       if (segment.state === GONE) {
         request.entries.length = 0;
         request.bytes = 0;
         this.#plan(request, true);
         return;
       }
-      const value = request.values[i]!;
-      const header = value !== null && isIntact(value) ? readSegmentHeader(value) : null;
-      if (header === null || !this.#parse(request, segment, value, header.recordsEnd)) {
+      const end = recordsEnd ?? recordsEndOf(bytes);
+      if (bytes === null || end === null || !this.#parse(request, segment, bytes, end, recordsEnd === null)) {
         request.error = damaged(segmentKey(log.number, segment.number));
         break;
       }
@@ -174,15 +203,24 @@ export class Reader {
     }
     if (request.error === null && request.entries.length === 0) {
       // All of it died meanwhile, or stands before `from`: go on behind it.
-      request.from = request.segments[request.segments.length - 1]!.last + 1;
+      request.from = sources[sources.length - 1]!.segment.last + 1;
       this.#plan(request, true);
       return;
     }
     this.#answer(request);
   }
 
-  /** Adds the living entries of a segment; false when its bytes make no sense. */
-  #parse(request: ReadRequest, segment: Segment, bytes: Buffer, recordsEnd: number): boolean {
+  /**
+   * Adds the living entries of a segment; false when its bytes make no sense.
+   * @param fetched true when the bytes are a stored value and not the buffer of an open segment
+   */
+  #parse(
+    request: ReadRequest,
+    segment: Segment,
+    bytes: Buffer,
+    recordsEnd: number,
+    fetched: boolean,
+  ): boolean {
     const { from, entries, maxBytes } = request;
     const cursor = this.#cursor;
     const mayCut = segment.length + segment.sharedBytes > 2 * maxBytes;
@@ -190,7 +228,7 @@ export class Reader {
     while (cursor.read(bytes, recordsEnd)) {
       if (cursor.position < from || !segment.isLive(cursor.position)) continue;
       if (mayCut && request.bytes >= maxBytes && entries.length > 0) {
-        if (segment.buffer === null) this.#keepCut(segment, bytes);
+        if (fetched) this.#keepCut(segment, bytes);
         return true;
       }
       const entry = entryOf(
@@ -241,6 +279,13 @@ export class Reader {
     }
     request.done(request.error, request.error === null ? request.entries : NONE);
   }
+}
+
+/** Where the records of a fetched segment end; null when it is not as it was written. */
+function recordsEndOf(bytes: Buffer | null): number | null {
+  if (bytes === null || !isIntact(bytes)) return null;
+  const header = readSegmentHeader(bytes);
+  return header === null ? null : header.recordsEnd;
 }
 
 function damaged(key: Buffer): StoreError {

@@ -192,7 +192,9 @@ class Recovery {
       this.#takeEntries(key, value, queue, segment, header.last);
       return;
     }
-    return this.#loadPacks(missing).then(() => this.#takeEntries(key, value, queue, segment, header.last));
+    return this.#loadPacks(segment, missing).then(() =>
+      this.#takeEntries(key, value, queue, segment, header.last),
+    );
   }
 
   #takeSettlement(key: Buffer, queue: QueueLog, segment: Segment, number: number): void {
@@ -229,10 +231,10 @@ class Recovery {
     return missing;
   }
 
-  async #loadPacks(numbers: readonly number[]): Promise<void> {
-    for (const number of this.#packViews.keys()) {
-      if (this.#packViews.size < PACK_VIEWS_MAX) break;
-      this.#packViews.delete(number);
+  async #loadPacks(segment: Segment, numbers: readonly number[]): Promise<void> {
+    if (this.#packViews.size + numbers.length > PACK_VIEWS_MAX) {
+      const needed = new Set(segment.packs!.map(({ pack }) => pack.number));
+      for (const number of this.#packViews.keys()) if (!needed.has(number)) this.#packViews.delete(number);
     }
     for (const number of numbers) {
       const key = packKey(number);

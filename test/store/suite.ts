@@ -530,7 +530,7 @@ export function storeSuite(
         await open.settle();
         open.fill(2, 1, 200, 30);
         const reads = await Promise.all(range(1, 40).map((i) => open.read(1 + (i % 2), i * 5, 200)));
-        reads.forEach((entries, i) => expect(entries[0]!.position).toBe((i + 1) * 5));
+        for (const [i, entries] of reads.entries()) expect(entries[0]!.position).toBe((i + 1) * 5);
       });
     });
 
