@@ -334,6 +334,10 @@ export const wireRules: readonly Rule[] = [
   },
   { id: '2.1.too-large-negotiated', text: 'The limit is the negotiated frame_max.' },
   {
+    id: '2.1.framing-end',
+    text: 'Behind a broken frame nothing is read, close-ok neither, and TCP ends about 3 s later.',
+  },
+  {
     id: '2.1.outgoing',
     text: 'Body frames to the client carry at most frame_max - 8 bytes, and as much of the body as fits.',
   },
@@ -385,7 +389,7 @@ export const wireRules: readonly Rule[] = [
   },
   {
     id: '2.1.properties',
-    text: 'A broken property list, or bytes behind it: 541 with the bare text INTERNAL_ERROR.',
+    text: 'A broken property list, or bytes behind it: 541.',
   },
   { id: '2.1.properties-table', text: 'A broken headers table closes the connection with 541, 501 or 502.' },
 

@@ -50,6 +50,11 @@ export async function expectHardError(client: RawClient, refusal: Refusal): Prom
   await client.closedWithin();
 }
 
+/** As `expectHardError`, after a broken frame: nothing behind it is read, close-ok neither, so the end may take its time. */
+export async function expectFramingError(client: RawClient, refusal: Refusal): Promise<void> {
+  expectReason(await client.expectConnectionClose(), refusal);
+}
+
 /** The server must close the channel so; the connection must go on. */
 export async function expectSoftError(client: RawClient, channel: number, refusal: Refusal): Promise<void> {
   expectReason(await client.expectChannelClose(channel), refusal);

@@ -634,9 +634,7 @@ function describeFrame(seen: ReceivedFrame): string {
 export function connectRaw(url: string): Promise<RawClient> {
   const { host, port, tls } = parseUrl(url);
   return new Promise((resolve, reject) => {
-    const socket = tls
-      ? connectTls({ host, port, rejectUnauthorized: false })
-      : connectTcp({ host, port, allowHalfOpen: true });
+    const socket = tls ? connectTls({ host, port, rejectUnauthorized: false }) : connectTcp({ host, port });
     socket.once('error', reject);
     socket.once(tls ? 'secureConnect' : 'connect', () => {
       socket.off('error', reject);

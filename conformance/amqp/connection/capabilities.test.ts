@@ -1,0 +1,69 @@
+// What a client declares about itself, and the user it logs in as.
+import { expect } from 'vitest';
+import { expectReason } from '../../support/checks.ts';
+import { CLIENT_CAPABILITIES, method } from '../../support/raw-client.ts';
+import { rule, useTarget } from '../../support/target.ts';
+
+useTarget({
+  vhosts: ['other'],
+  users: [
+    {
+      name: 'limited',
+      password: 'secret',
+      permissions: [{ vhost: 'other', configure: '', write: '', read: '' }],
+    },
+  ],
+});
+
+rule('1.12.cancel-notify', 'a consumer learns that its queue was deleted', async (target) => {
+  const client = await target.openWithChannel();
+  const owner = await target.openWithChannel();
+  const queue = target.name('gone');
+  await owner.call(1, 'queue.declare', { queue });
+  await client.call(1, 'basic.consume', { queue, consumerTag: 'c' });
+  await owner.call(1, 'queue.delete', { queue });
+  expect(await client.expect('basic.cancel', 1)).toEqual({ consumerTag: 'c', nowait: true });
+  await client.expectQuiet(1);
+});
+
+rule('1.12.no-cancel-notify', 'a client that does not know such cancels gets none', async (target) => {
+  for (const clientProperties of [
+    {},
+    { capabilities: { ...CLIENT_CAPABILITIES, consumer_cancel_notify: false } },
+    { capabilities: {} },
+  ]) {
+    const client = await target.openWithChannel({ clientProperties });
+    const owner = await target.openWithChannel();
+    const queue = target.name('gone');
+    await owner.call(1, 'queue.declare', { queue });
+    await client.call(1, 'basic.consume', { queue, consumerTag: 'c' });
+    await owner.call(1, 'queue.delete', { queue });
+    await owner.expectQuiet(1);
+    await client.expectQuiet(1);
+    // The tag is free again.
+    await owner.call(1, 'queue.declare', { queue, exclusive: false, autoDelete: true });
+    await client.call(1, 'basic.consume', { queue, consumerTag: 'c' });
+    client.destroy();
+  }
+});
+
+rule(
+  '1.6.vhost-refused',
+  'a user without permissions in a vhost may not open it',
+  async (target) => {
+    const allowed = await target.open({ user: 'limited', password: 'secret', vhost: 'other' });
+    await allowed.close();
+    const client = await target.connect();
+    await client.authenticate('limited', 'secret');
+    client.send(
+      method(0, 'connection.tune-ok', { ...client.tune, heartbeat: 0 }),
+      method(0, 'connection.open', { virtualHost: '/' }),
+    );
+    expectReason(await client.expectConnectionClose(), {
+      code: 530,
+      text: "access to vhost '/' refused for user 'limited'",
+      method: [10, 40],
+    });
+  },
+  { ownOnly: 'needs a user of its own' },
+);
