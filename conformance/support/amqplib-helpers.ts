@@ -7,6 +7,7 @@
 import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
 import { dirname, join } from 'node:path';
+import { inspect } from 'node:util';
 import * as amqplib from 'amqplib';
 import { expect, onTestFinished } from 'vitest';
 import { methodId } from './raw-client.ts';
@@ -498,7 +499,7 @@ export class Channel {
     }
     if (this.closing === null) {
       throw new Error(
-        `expected ${expected.code} ${String(expected.text)}, but the server carried on: ${JSON.stringify(answer)}`,
+        `expected ${expected.code} ${String(expected.text)}, but the server carried on: ${inspect(answer, { depth: 1 })}`,
       );
     }
     checkClosing(this.closing, expected);
@@ -765,6 +766,8 @@ export class Scene {
   readonly channel: Channel;
   /** The vhost the target's address names. */
   readonly vhost: string;
+  /** The user the target's address names. */
+  readonly user: string;
   private readonly target: Target;
   private readonly peers: Peer[] = [];
   private readonly queues: string[] = [];
@@ -775,7 +778,9 @@ export class Scene {
     this.peer = peer;
     this.peers.push(peer);
     this.channel = channel;
-    const path = new URL(target.url).pathname;
+    const url = new URL(target.url);
+    this.user = url.username === '' ? 'guest' : decodeURIComponent(url.username);
+    const path = url.pathname;
     this.vhost = path.length > 1 ? decodeURIComponent(path.slice(1)) : '/';
   }
 

@@ -162,7 +162,7 @@ rule('6.1.cc-type', 'items that are no strings are skipped', async (target) => {
 rule('6.1.user-id', 'the own name passes and arrives', async (target) => {
   const t = await scene(target);
   const queue = await t.queue();
-  const userId = decodeURIComponent(new URL(target.url).username);
+  const userId = t.user;
   t.channel.publish('', queue, 'x', { userId });
   expect((await t.channel.get(queue))!.properties.userId).toBe(userId);
 });
@@ -170,7 +170,7 @@ rule('6.1.user-id', 'the own name passes and arrives', async (target) => {
 rule('6.1.user-id', 'another name is refused', async (target) => {
   const t = await scene(target);
   const queue = await t.queue();
-  const userId = decodeURIComponent(new URL(target.url).username);
+  const userId = t.user;
   await t.channel.refused(() => t.channel.publish('', queue, 'x', { userId: 'somebody' }), {
     code: 406,
     text: `user_id property set to 'somebody' but authenticated user was '${userId}'`,
@@ -266,7 +266,7 @@ rule('6.1.properties', 'all fourteen arrive unchanged', async (target) => {
     messageId: 'id-1',
     timestamp: 1_700_000_000,
     type: 'kind',
-    userId: decodeURIComponent(new URL(target.url).username),
+    userId: t.user,
     appId: 'app',
     clusterId: 'cluster',
   };
