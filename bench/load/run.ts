@@ -25,8 +25,8 @@ const HELP = `npm run bench -- [options]
   --dist DIR          another build of our broker instead of dist
   --against-dist DIR  measure that build of our broker too, in turn with the first: before and after a change
   --not-ours          leave our broker out
-  --node-flags "…"    flags for our broker's node, such as --cpu-prof
-  --broker-flags "…"  flags for 'leveret start'
+  --node-flags="…"    flags for our broker's node, such as --cpu-prof
+  --broker-flags="…"  flags for 'leveret start'
   --profile           CPU profile of our broker over the whole run; its functions by self time (best with --only and --rounds 1)
   --json FILE         append a JSON line per run (bench/results/<date>.jsonl); "none" for no file
   --list              print the workloads and stop
@@ -122,7 +122,9 @@ async function main(): Promise<void> {
       targets.push(await OwnBroker.start({ ...own, nodeFlags, ...dist }));
     }
     if (flags['against-dist'] !== undefined) {
-      targets.push(await OwnBroker.start({ ...own, dist: flags['against-dist'] }));
+      targets.push(
+        await OwnBroker.start({ ...own, dist: flags['against-dist'], label: 'Leveret, other build' }),
+      );
     }
     if (flags.against !== undefined) {
       const pid = flags['against-pid'] === undefined ? null : Number(flags['against-pid']);

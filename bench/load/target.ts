@@ -68,6 +68,8 @@ export interface OwnOptions {
   readonly nodeFlags?: readonly string[];
   /** Flags for `leveret start`. */
   readonly flags?: readonly string[];
+  /** Its column in the report; default: Leveret. */
+  readonly label?: string;
   /** Folder of the compiled broker; default: dist of this repository. */
   readonly dist?: string;
 }
@@ -109,7 +111,7 @@ export class OwnBroker implements Target {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const broker = new OwnBroker(
-      options.dist ?? 'leveret',
+      options.label ?? 'Leveret',
       parseAddress(`amqp://127.0.0.1:${port}`),
       child,
       folder,
