@@ -28,12 +28,21 @@ export interface PermissionOptions {
   readonly read: string;
 }
 
+/** Permissions of a user on the routing keys of one topic exchange; `{username}` and `{vhost}` stand for their names. */
+export interface TopicPermissionOptions {
+  readonly vhost: string;
+  readonly exchange: string;
+  readonly write: string;
+  readonly read: string;
+}
+
 /** A user that is made at the start if there is none of that name. */
 export interface UserOptions {
   readonly name: string;
   readonly password: string;
   readonly tags?: readonly string[];
   readonly permissions?: readonly PermissionOptions[];
+  readonly topicPermissions?: readonly TopicPermissionOptions[];
 }
 
 /** How to start a broker: any setting of docs/configuration.md, and what only a program can give. */
@@ -298,11 +307,14 @@ async function makeDefaults(
   for (const vhost of vhosts) if (!node.vhosts.has(vhost)) node.createVHost(vhost);
   for (const user of users) {
     if (node.users.get(user.name) !== null) continue;
-    const { name, password, tags = [], permissions = [] } = user;
+    const { name, password, tags = [], permissions = [], topicPermissions = [] } = user;
     node.users.put(
       await userFromImport({ name, password, tags: [...tags] }, 'rabbit_password_hashing_sha256'),
     );
     for (const { vhost, ...patterns } of permissions) node.users.setPermissions(name, vhost, patterns);
+    for (const { vhost, exchange, ...patterns } of topicPermissions) {
+      node.users.setTopicPermissions(name, vhost, exchange, patterns);
+    }
     changed = true;
   }
   if (changed) node.saveUsers();

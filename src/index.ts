@@ -3,7 +3,13 @@
 export type { Clock } from './base/clock.ts';
 export { FakeClock } from './base/fake-clock.ts';
 export type { LogFields, Logger } from './base/logger.ts';
-export { Broker, type BrokerOptions, type PermissionOptions, type UserOptions } from './broker.ts';
+export {
+  Broker,
+  type BrokerOptions,
+  type PermissionOptions,
+  type TopicPermissionOptions,
+  type UserOptions,
+} from './broker.ts';
 export { DEFAULTS, type Settings, SettingsError } from './config/config.ts';
 export { ListenError } from './net/listener.ts';
 export { StoreError } from './store/store.ts';

@@ -258,7 +258,10 @@ export function consume(channel: Channel, m: BasicConsume): void {
   connection.assertMay('read', 'queue', name);
   const queue = vhost.queue(name, connection);
   const priority = consumerPriority(m.arguments, name, vhost.name);
-  if (queue.exclusiveConsumer !== null || (m.exclusive && queue.consumerCount !== 0)) {
+  if (
+    queue.exclusiveConsumer !== null ||
+    (m.exclusive && (queue.consumerCount !== 0 || queue.isSingleActive))
+  ) {
     throw new BrokerError('access-refused', `queue '${name}' in vhost '${vhost.name}' in exclusive use`);
   }
   const consumer = new AmqpConsumer(channel, queue, requestOf(m, priority), channel.prefetch);

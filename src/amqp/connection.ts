@@ -193,6 +193,14 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     this.node.access.assertMay(this.username, this.vhost.name, permission, kind, name);
   }
 
+  assertMayKnow(kind: ResourceKind, name: string): void {
+    const { access } = this.node;
+    const vhost = this.vhost.name;
+    if (access.may(this.username, vhost, 'read', name) || access.may(this.username, vhost, 'write', name))
+      return;
+    access.assertMay(this.username, vhost, 'configure', kind, name);
+  }
+
   assertMayTopic(permission: 'write' | 'read', exchange: string, routingKey: string): void {
     this.node.access.assertMayTopic(this.username, this.vhost.name, exchange, permission, routingKey);
   }

@@ -19,7 +19,9 @@ export function declareExchange(channel: Channel, m: ExchangeDeclare): void {
   const { vhost } = connection;
   const name = cleanName(m.exchange);
   if (m.passive) {
-    vhost.checkExchange(name);
+    assertNotDefault(name);
+    connection.assertMayKnow('exchange', name);
+    vhost.exchange(name);
   } else {
     const { type, durable, autoDelete, internal } = m;
     vhost.declareExchange({ name, type, durable, autoDelete, internal, arguments: m.arguments }, connection);

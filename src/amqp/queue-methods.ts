@@ -25,6 +25,7 @@ export function declareQueue(channel: Channel, m: QueueDeclare): void {
   const name = cleanName(m.queue);
   if (isReplyName(name)) return declareReplyName(channel, name, m.noWait);
   if (m.passive) {
+    connection.assertMayKnow('queue', name);
     const queue = vhost.queue(name, connection);
     channel.lastQueue = name;
     const { messageCount, consumerCount } = queue;

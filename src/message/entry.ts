@@ -32,6 +32,8 @@ export class Entry {
   durable = false;
   /** Batch its record is in; 0 when it is not known any more. */
   ticket = 0;
+  /** When it expires, in ms since the epoch; 0 for never, negative for "now or never". */
+  expiresAt = 0;
   /** Consumer that holds it as an unacked delivery; null for basic.get and while it waits in the queue. */
   holder: EntryHolder | null = null;
   /** Neighbours in the queue's list of unacked entries. */

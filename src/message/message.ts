@@ -106,6 +106,12 @@ export class Message {
     return decodeProperties(this.buffer, this.propertiesAt, this.propertiesEnd);
   }
 
+  /** Time to live from the expiration property, in milliseconds; -1 when there is none. It was checked when it was published. */
+  expirationMs(): number {
+    if ((this.flags & FLAG_EXPIRATION) === 0) return -1;
+    return Number(this.properties().expiration);
+  }
+
   headers(): FieldTable | null {
     if ((this.flags & FLAG_HEADERS) === 0) return null;
     if (this.decodedHeaders === null) {
@@ -151,6 +157,8 @@ export function contentLength(headerLength: number, bodyLength: number): number 
 /** Writes the head of the header frame and the end octets of both frames around bytes that are, or will be, in place. */
 export function writeFraming(buffer: Buffer, at: number, headerLength: number, bodyLength: number): void {
   buffer[at] = FRAME_HEADER;
+  // No mark of a death (see death.ts).
+  buffer[at + 1] = 0;
   writeU32(buffer, at + 3, headerLength);
   const bodyFrame = at + headerLength + FRAME_OVERHEAD;
   buffer[bodyFrame - 1] = FRAME_END;

@@ -12,6 +12,8 @@ export interface Caller {
   readonly owner: object | null;
   /** @throws BrokerError access-refused */
   assertMay(permission: Permission, kind: ResourceKind, name: string): void;
+  /** Any of the three permissions will do: passive declares (RabbitMQ 4.2.7). @throws BrokerError access-refused */
+  assertMayKnow(kind: ResourceKind, name: string): void;
   /** Second layer, topic exchanges only. @throws BrokerError access-refused */
   assertMayTopic(permission: 'write' | 'read', exchange: string, routingKey: string): void;
 }
@@ -21,5 +23,6 @@ export const BROKER: Caller = {
   username: 'broker',
   owner: null,
   assertMay: () => {},
+  assertMayKnow: () => {},
   assertMayTopic: () => {},
 };

@@ -128,10 +128,13 @@ export class BrokerNode {
     const queues: QueueContext = {
       shard,
       turn: this.turn,
+      clock: this.clock,
+      wheel: this.wheel,
       memory: this.memory,
       commits: this.commits,
       log: this.log,
       shared: null,
+      deadLettering: 0,
       deliveriesPerTurn: this.options.deliveriesPerTurn,
     };
     this.vhostContext = {

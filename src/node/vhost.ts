@@ -5,6 +5,8 @@
 
 import { BrokerError } from '../base/errors.ts';
 import { serverName } from '../base/random-ids.ts';
+import { addressOf } from '../message/address.ts';
+import { closesCycle, copies, type DeathReason, deadMessage } from '../message/death.ts';
 import type { Message } from '../message/message.ts';
 import { EMPTY_TABLE, type FieldTable, fieldTypeName } from '../protocol/field-table.ts';
 import { ClassicQueue, type QueueContext, type QueueHost } from '../queue/classic-queue.ts';
@@ -100,12 +102,6 @@ export class VHost implements QueueHost {
     if (exchange === undefined)
       throw new BrokerError('not-found', `no exchange '${name}' in vhost '${this.name}'`);
     return exchange;
-  }
-
-  /** exchange.declare passive: refuses the default exchange, finds the others. */
-  checkExchange(name: string): Exchange {
-    assertNotDefault(name);
-    return this.exchange(name);
   }
 
   /** exchange.declare. Finds an equivalent exchange or makes a new one. */
@@ -257,6 +253,23 @@ export class VHost implements QueueHost {
     if (queue.declaration.autoDelete) this.removeQueue(queue);
   }
 
+  deadLetter(queue: ClassicQueue, message: Message, reason: DeathReason): void {
+    const { deadLetterExchange, deadLetterRoutingKey } = queue.options;
+    // RabbitMQ: a dead-letter exchange that does not exist drops the message; the default exchange is named by the empty string.
+    const exchange = this.exchanges.get(deadLetterExchange!);
+    if (exchange === undefined) return;
+    const key = deadLetterRoutingKey ?? message.address.routingKey;
+    const keys = [key];
+    if (deadLetterRoutingKey === null) for (const copy of copies(message)) keys.push(String(copy.value));
+    const { clock } = this.context.queues;
+    const dead = deadMessage(message, queue.name, reason, clock.now(), addressOf(exchange.name, key));
+    const targets = this.walk(exchange, dead, keys).filter((target) => !closesCycle(dead, target.name));
+    const { queues } = this.context;
+    queues.deadLettering++;
+    this.publish(targets, dead);
+    queues.deadLettering--;
+  }
+
   /** The exclusive queues of a connection that is ending. */
   removeQueuesOf(owner: object): void {
     for (const queue of [...this.queues.values()])
@@ -343,6 +356,9 @@ export class VHost implements QueueHost {
   publish(queues: readonly Queue[], message: Message): number {
     const several = queues.length > 1 && message.contentLength > SHARED_BYTES_MIN;
     const context = this.context.queues;
+    // A queue that drops or refuses a message dead-letters it right here, in the middle of another message's publish.
+    const outer = context.shared;
+    context.shared = null;
     if (several) {
       const { at } = message;
       context.shared = context.shard.share(
@@ -354,7 +370,7 @@ export class VHost implements QueueHost {
     }
     let outcome = 0;
     for (let i = 0; i < queues.length; i++) outcome |= queues[i]!.publish(message);
-    context.shared = null;
+    context.shared = outer;
     return outcome;
   }
 

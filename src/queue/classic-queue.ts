@@ -9,32 +9,42 @@
 //   (see `mayDeliver`), so that no message comes back after a crash without its redelivered mark.
 // - Deliveries happen in `runTurn`, never inside a publish.
 
+import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
+import { Timer, type TimerWheel } from '../base/timer-wheel.ts';
 import type { Turn } from '../base/turn.ts';
 import { AddressReader } from '../message/address.ts';
+import type { DeathReason } from '../message/death.ts';
 import { Entry } from '../message/entry.ts';
 import { type Message, messageFromStored } from '../message/message.ts';
 import type { Commits, CommitWaiter } from '../store/commits.ts';
-import type { EnqueueOptions, QueueNo, Shard, SharedBytes, StoredEntry } from '../store/store.ts';
+import type { QueueNo, Shard, SharedBytes, StoredEntry } from '../store/store.ts';
 import { ConsumerGroup } from './consumer-group.ts';
 import type { QueueDeclaration } from './declaration.ts';
+import { DeliveryMark } from './delivery-mark.ts';
 import type { MemoryBudget } from './memory-budget.ts';
-import { ACCEPTED, type Consumer, MUST_COMMIT, type Queue, type QueueCounters } from './queue.ts';
+import { Pager, type PagerHost } from './pager.ts';
+import { ACCEPTED, type Consumer, MUST_COMMIT, type Queue, type QueueCounters, REJECTED } from './queue.ts';
+import { type QueueOptions, queueOptions } from './queue-options.ts';
 import { ReadyList } from './ready-list.ts';
 
-/** How far ahead of the deliveries the redelivered mark is written: at most so many entries are marked without need after a crash. */
-export const MARK_AHEAD = 1_000;
-/** Bytes that one read of cold entries asks the store for. */
-export const READ_RUN_BYTES = 1024 * 1024;
-/** Reads of cold entries under way at once for one queue. */
-export const READS_AHEAD = 2;
+/** Deadline of a message whose time to live is 0: it has one turn to find a consumer. */
+const EXPIRES_AT_ONCE = -1;
 
-const TRANSIENT: EnqueueOptions = { transient: true };
+/** When a message expires in a queue: the smaller of its own time to live and the queue's, counted from now (RabbitMQ). 0 for never. */
+function deadlineOf(message: Message, options: QueueOptions, context: QueueContext): number {
+  const own = message.expirationMs();
+  if (own < 0 && options.messageTtlMs === Number.POSITIVE_INFINITY) return 0;
+  const ttl = own < 0 ? options.messageTtlMs : Math.min(own, options.messageTtlMs);
+  return ttl === 0 ? EXPIRES_AT_ONCE : context.clock.now() + ttl;
+}
 
 /** What a queue needs around it; one object for all queues of a broker. */
 export interface QueueContext {
   readonly shard: Shard;
   readonly turn: Turn;
+  readonly clock: Clock;
+  readonly wheel: TimerWheel;
   readonly memory: MemoryBudget;
   readonly log: Logger;
   readonly commits: Commits;
@@ -42,18 +52,23 @@ export interface QueueContext {
   readonly deliveriesPerTurn: number;
   /** Set by the vhost while one message goes to several queues: its bytes, to be stored once. */
   shared: SharedBytes | null;
+  /** Above 0 while a dead message is published: full queues then drop in their own turn, or two of them would feed each other without end. */
+  deadLettering: number;
 }
 
 /** The vhost, as far as a queue needs it. */
 export interface QueueHost {
   /** The queue's last consumer left. */
   consumersGone(queue: ClassicQueue): void;
+  /** A message died in the queue: to its dead-letter exchange. */
+  deadLetter(queue: ClassicQueue, message: Message, reason: DeathReason): void;
 }
 
 /** A first-in first-out queue (x-queue-type classic). */
-export class ClassicQueue implements Queue, CommitWaiter {
+export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
   readonly name: string;
   readonly declaration: QueueDeclaration;
+  readonly options: QueueOptions;
   /** Number of its content in the store. */
   readonly number: QueueNo;
   /** Its persistent messages survive a restart. */
@@ -77,7 +92,7 @@ export class ClassicQueue implements Queue, CommitWaiter {
   private readonly context: QueueContext;
   private readonly host: QueueHost;
   private readonly ready = new ReadyList();
-  private readonly group = new ConsumerGroup();
+  private readonly group: ConsumerGroup;
   private readonly addresses = new AddressReader();
   /** Position of the next message. */
   private nextPosition = 1;
@@ -90,37 +105,28 @@ export class ClassicQueue implements Queue, CommitWaiter {
   private lastUnacked: Entry | null = null;
   private unackedTotal = 0;
 
-  /** Entries that are only in the store. */
-  private coldCount = 0;
-  private coldBodyBytes = 0;
-  /** First position that no read has asked for. */
-  private coldFrom = 1;
-  /** Runs that were read ahead, in order; null while a read is under way. */
-  private readonly runs: (readonly StoredEntry[] | null)[] = [];
-  /** Grows when cold entries are thrown away, so that reads under way are ignored. */
-  private coldEpoch = 0;
-
-  /** Entries up to here may have been delivered before the last restart. */
-  private recoveredMark = 0;
+  private readonly pager: Pager;
+  private readonly mark: DeliveryMark;
+  private readonly expiry: Timer;
   /** Callers of basic.get that wait for the store. */
   private getters: (() => void)[] = [];
-  /** Everything up to here is marked "may have been delivered" on disk. */
-  private markDurable = 0;
-  /** The highest mark that was written, and the batch it is in. */
-  private mark = 0;
-  private markTicket = 0;
 
   constructor(declaration: QueueDeclaration, number: QueueNo, context: QueueContext, host: QueueHost) {
     this.name = declaration.name;
     this.declaration = declaration;
     this.number = number;
     this.durable = declaration.durable;
+    this.options = queueOptions(declaration.arguments);
     this.context = context;
     this.host = host;
+    this.group = new ConsumerGroup(this.options.singleActiveConsumer);
+    this.pager = new Pager(context.shard, number, this, context.log);
+    this.mark = new DeliveryMark(context.shard, number);
+    this.expiry = new Timer(() => this.wake());
   }
 
   get messageCount(): number {
-    return this.ready.length + this.coldCount;
+    return this.ready.length + this.pager.count;
   }
 
   get unackedCount(): number {
@@ -133,7 +139,7 @@ export class ClassicQueue implements Queue, CommitWaiter {
 
   /** Body bytes of all ready messages. */
   get messageBytes(): number {
-    return this.readyBytes + this.coldBodyBytes;
+    return this.readyBytes + this.pager.bodyBytes;
   }
 
   /** Bytes of message memory the queue holds. */
@@ -143,11 +149,15 @@ export class ClassicQueue implements Queue, CommitWaiter {
 
   /** Ready messages that are only in the store. */
   get pagedOutCount(): number {
-    return this.coldCount;
+    return this.pager.count;
   }
 
   get consumers(): Iterable<Consumer> {
     return this.group;
+  }
+
+  get isSingleActive(): boolean {
+    return this.options.singleActiveConsumer;
   }
 
   get exclusiveConsumer(): Consumer | null {
@@ -155,36 +165,35 @@ export class ClassicQueue implements Queue, CommitWaiter {
   }
 
   publish(message: Message): number {
-    const { context } = this;
-    const durable = this.durable && message.persistent;
-    const position = this.nextPosition++;
-    this.counters.published++;
-    if (this.coldCount !== 0) {
-      this.store(position, message, durable ? null : TRANSIENT);
-      this.coldCount++;
-      this.coldBodyBytes += message.bodyLength;
-    } else {
-      const entry = new Entry(this, message, position);
-      if (durable) {
-        entry.ticket = this.store(position, message, null);
-        entry.stored = true;
-        entry.durable = true;
-      }
-      const footprint = message.footprint;
-      this.hotBytes += footprint;
-      context.memory.used += footprint;
-      if (context.memory.exceededBy(this.hotBytes)) this.pageOut(entry);
-      else {
-        this.ready.push(entry);
-        this.readyBytes += message.bodyLength;
-      }
+    const { options, context } = this;
+    if (options.overflow !== 'drop-head' && this.wouldOverflow(message)) {
+      if (options.overflow === 'reject-publish-dlx') this.deadLetter(message, 'maxlen');
+      return REJECTED;
     }
+    const durable = this.durable && message.persistent;
+    this.counters.published++;
+    const entry = new Entry(this, message, this.nextPosition++);
+    entry.expiresAt = deadlineOf(message, options, context);
+    if (durable) {
+      entry.durable = true;
+      entry.stored = true;
+      entry.ticket = this.store(entry);
+    }
+    if (this.pager.count !== 0 || context.memory.exceededBy(this.hotBytes + message.footprint)) {
+      if (!durable) this.store(entry);
+      this.pager.add(entry.position, message.bodyLength);
+    } else {
+      this.enterMemory(message);
+      this.ready.push(entry);
+    }
+    // With consumers the turn delivers first: a queue of length 0 still serves a consumer that waits (RabbitMQ).
+    if (options.bounded && this.group.size === 0 && context.deadLettering === 0) this.dropHead();
     if (!this.woken) context.turn.wake(this);
     return durable ? MUST_COMMIT : ACCEPTED;
   }
 
   get(noAck: boolean): Entry | null {
-    const entry = this.ready.peek();
+    const entry = this.head();
     if (entry === null || !this.mayDeliver(entry)) {
       if (this.messageCount === 0) this.counters.getEmpty++;
       return null;
@@ -198,7 +207,7 @@ export class ClassicQueue implements Queue, CommitWaiter {
       this.counters.got++;
       this.holdUnacked(entry);
     }
-    this.readAhead();
+    if (this.pager.count !== 0) this.pager.bringBack();
     return entry;
   }
 
@@ -207,13 +216,14 @@ export class ClassicQueue implements Queue, CommitWaiter {
    * although something is ready. The queue calls `ready` when it is worth asking again.
    */
   whenReady(ready: () => void): boolean {
-    if (this.deleted || this.messageCount === 0) return true;
-    const entry = this.ready.peek();
-    if (entry !== null && this.mayDeliver(entry)) return true;
+    if (this.deleted) return true;
+    const entry = this.head();
+    if (entry === null ? this.pager.count === 0 : this.mayDeliver(entry)) return true;
     this.getters.push(ready);
-    this.readAhead();
+    this.pager.bringBack();
     return false;
   }
+
   consume(consumer: Consumer): void {
     this.group.add(consumer);
     this.wake();
@@ -221,7 +231,9 @@ export class ClassicQueue implements Queue, CommitWaiter {
 
   cancel(consumer: Consumer): void {
     if (!this.group.remove(consumer)) return;
-    if (this.group.size === 0 && !this.deleted) this.host.consumersGone(this);
+    if (this.deleted) return;
+    if (this.group.size === 0) this.host.consumersGone(this);
+    else if (this.isSingleActive) this.wake();
   }
 
   unpark(consumer: Consumer): void {
@@ -241,10 +253,10 @@ export class ClassicQueue implements Queue, CommitWaiter {
 
   runTurn(): void {
     if (this.getters.length !== 0) this.serveGetters();
-    const { ready, group, counters } = this;
+    const { group, counters } = this;
     let budget = this.context.deliveriesPerTurn;
     while (budget !== 0) {
-      const entry = ready.peek();
+      const entry = this.head();
       if (entry === null || !this.mayDeliver(entry)) break;
       const consumer = group.next();
       if (consumer === null) break;
@@ -262,8 +274,9 @@ export class ClassicQueue implements Queue, CommitWaiter {
       }
       budget--;
     }
-    if (this.coldCount !== 0) this.readAhead();
+    if (this.pager.count !== 0) this.pager.bringBack();
     if (budget === 0) this.wake();
+    else this.tidy();
   }
 
   ack(entry: Entry): void {
@@ -275,22 +288,21 @@ export class ClassicQueue implements Queue, CommitWaiter {
   requeue(entry: Entry): void {
     if (!this.letGo(entry)) return;
     entry.redelivered = true;
-    const { message } = entry;
-    this.hotBytes += message.footprint;
-    this.context.memory.used += message.footprint;
-    this.readyBytes += message.bodyLength;
+    this.enterMemory(entry.message);
     this.ready.putBack(entry);
     this.wake();
   }
 
   reject(entry: Entry): void {
-    if (this.letGo(entry)) this.forget(entry);
+    if (!this.letGo(entry)) return;
+    this.deadLetter(entry.message, 'rejected');
+    this.forget(entry);
   }
 
   purge(): number {
     const count = this.messageCount;
     for (let entry = this.ready.shift(); entry !== null; entry = this.ready.shift()) this.leaveMemory(entry);
-    this.dropCold();
+    this.pager.clear();
     const keep: number[] = [];
     for (let entry = this.lastUnacked; entry !== null; entry = entry.previous)
       if (entry.stored) keep.push(entry.position);
@@ -305,8 +317,9 @@ export class ClassicQueue implements Queue, CommitWaiter {
     for (const consumer of [...this.group]) consumer.cancelled();
     this.group.clear();
     for (let entry = this.ready.shift(); entry !== null; entry = this.ready.shift()) this.leaveMemory(entry);
-    this.dropCold();
+    this.pager.clear();
     this.context.shard.dropQueue(this.number);
+    this.context.wheel.clear(this.expiry);
     for (const ready of this.getters.splice(0)) ready();
   }
 
@@ -314,44 +327,108 @@ export class ClassicQueue implements Queue, CommitWaiter {
   restoreFacts(nextPosition: number, deliveredUpTo: number): void {
     // The mark runs ahead of the deliveries: positions go on behind it, or new messages would look redelivered.
     this.nextPosition = Math.max(this.nextPosition, nextPosition, deliveredUpTo + 1);
-    this.recoveredMark = deliveredUpTo;
-    this.mark = deliveredUpTo;
-    this.markDurable = deliveredUpTo;
+    this.mark.restore(deliveredUpTo);
   }
 
   /** Recovery: entries in ascending order. Beyond the memory budget they are only counted. */
   restore(run: readonly StoredEntry[]): void {
     for (let i = 0; i < run.length; i++) {
       const stored = run[i]!;
-      if (this.coldCount === 0 && !this.context.memory.exceededBy(this.hotBytes)) {
-        this.warm(stored);
-        continue;
-      }
-      if (this.coldCount === 0) this.coldFrom = stored.position;
-      this.coldCount++;
-      this.coldBodyBytes += messageFromStored(
-        stored.buffer,
-        stored.start,
-        stored.end,
-        this.addresses.at,
-      ).bodyLength;
+      if (this.pager.count === 0 && !this.context.memory.exceededBy(this.hotBytes)) this.warm(stored);
+      else this.pager.add(stored.position, this.messageOf(stored).bodyLength);
     }
     const last = run[run.length - 1];
     if (last !== undefined && last.position >= this.nextPosition) this.nextPosition = last.position + 1;
+    this.wake();
   }
 
-  /** Before a clean stop: the mark is set back to what was really delivered. */
+  /** Before a clean stop: the redelivered mark is set back to what was really delivered. */
   settleMark(): void {
-    if (!this.durable || this.mark === 0) return;
+    if (!this.durable) return;
     const next = this.ready.peek();
-    const firstReady =
-      next !== null ? next.position : this.coldCount !== 0 ? this.coldFrom : this.nextPosition;
-    if (firstReady - 1 < this.mark) this.context.shard.delivered(this.number, 0, firstReady - 1);
+    const cold = this.pager.count === 0 ? this.nextPosition : this.pager.firstUnread;
+    this.mark.settle((next === null ? cold : next.position) - 1);
   }
 
-  private store(position: number, message: Message, options: EnqueueOptions | null): number {
+  // ── the pager's view ──
+
+  hasRoom(): boolean {
+    return this.hotBytes <= this.context.memory.queueMax / 2;
+  }
+
+  takeRun(run: readonly StoredEntry[]): number {
+    let bodyBytes = 0;
+    for (let i = 0; i < run.length; i++) bodyBytes += this.warm(run[i]!);
+    this.wake();
+    return bodyBytes;
+  }
+
+  // ── the head ──
+
+  /** The next entry that lives; expired ones before it are dropped (RabbitMQ: messages expire at the head). */
+  private head(): Entry | null {
+    const { ready } = this;
+    for (let entry = ready.peek(); entry !== null; entry = ready.peek()) {
+      if (entry.expiresAt <= 0 || entry.expiresAt > this.context.clock.now()) return entry;
+      this.expire(entry);
+    }
+    return null;
+  }
+
+  /** What the deliveries of a turn leave behind: messages without a chance, a queue that is too long, a head that will expire. */
+  private tidy(): void {
+    const { ready, context } = this;
+    // RabbitMQ: a time to live of 0 means "now or never".
+    for (
+      let entry = ready.peek();
+      entry !== null && entry.expiresAt === EXPIRES_AT_ONCE;
+      entry = ready.peek()
+    )
+      this.expire(entry);
+    if (this.options.bounded) this.dropHead();
+    const next = this.head();
+    if (next !== null && next.expiresAt > 0)
+      context.wheel.set(this.expiry, next.expiresAt - context.clock.now());
+  }
+
+  private expire(entry: Entry): void {
+    this.takeReady(entry);
+    this.deadLetter(entry.message, 'expired');
+    this.forget(entry);
+  }
+
+  private wouldOverflow(message: Message): boolean {
+    const { lengthMax, bytesMax } = this.options;
+    return this.messageCount + 1 > lengthMax || this.messageBytes + message.bodyLength > bytesMax;
+  }
+
+  /** Drops from the head until the queue is within its limits. Cold entries have to come back first; their arrival goes on with it. */
+  private dropHead(): void {
+    if (this.options.overflow !== 'drop-head') return;
+    const { lengthMax, bytesMax } = this.options;
+    while (this.messageCount > lengthMax || this.messageBytes > bytesMax) {
+      const entry = this.ready.peek();
+      if (entry === null) return this.pager.bringBack();
+      this.takeReady(entry);
+      this.deadLetter(entry.message, 'maxlen');
+      this.forget(entry);
+    }
+  }
+
+  private deadLetter(message: Message, reason: DeathReason): void {
+    if (this.options.deadLetterExchange !== null) this.host.deadLetter(this, message, reason);
+  }
+
+  // ── bookkeeping ──
+
+  private store(entry: Entry): number {
+    const { message, position, expiresAt, durable } = entry;
     const { at } = message;
-    const { shard, shared } = this.context;
+    const { shard, shared, clock } = this.context;
+    const options =
+      durable && expiresAt === 0
+        ? null
+        : { transient: !durable, expiresAt: expiresAt < 0 ? clock.now() : expiresAt };
     if (shared !== null) return shard.enqueueShared(this.number, position, shared, options);
     return shard.enqueue(
       this.number,
@@ -364,93 +441,25 @@ export class ClassicQueue implements Queue, CommitWaiter {
     );
   }
 
-  /** The first entry that goes cold. */
-  private pageOut(entry: Entry): void {
-    const { message } = entry;
-    if (!entry.stored) this.store(entry.position, message, TRANSIENT);
-    this.hotBytes -= message.footprint;
-    this.context.memory.used -= message.footprint;
-    this.coldFrom = entry.position;
-    this.coldCount = 1;
-    this.coldBodyBytes = message.bodyLength;
-  }
-
-  /** Brings cold entries back ahead of the deliveries. */
-  private readAhead(): void {
-    const { runs, context } = this;
-    while (runs.length !== 0 && runs[0] !== null && this.hotBytes <= context.memory.queueMax / 2) {
-      const run = runs.shift()!;
-      for (let i = 0; i < run.length; i++) {
-        this.coldCount--;
-        const bodyLength = this.warm(run[i]!);
-        this.coldBodyBytes -= bodyLength;
-      }
-      this.wake();
-    }
-    // Reads are asked for one after the other: where the next begins is known when the one before has answered.
-    if (
-      this.coldCount === 0 ||
-      runs.length >= READS_AHEAD ||
-      (runs.length !== 0 && runs[runs.length - 1] === null)
-    )
-      return;
-    if (this.hotBytes > context.memory.queueMax / 2) return;
-    const epoch = this.coldEpoch;
-    runs.push(null);
-    context.shard.read(this.number, this.coldFrom, READ_RUN_BYTES, (error, entries) => {
-      if (epoch !== this.coldEpoch) return;
-      if (error !== null) {
-        // The store reports its own end through `lost`; the queue has nothing to add but silence.
-        runs.pop();
-        return;
-      }
-      if (entries.length === 0) {
-        runs.pop();
-        context.log.error('a queue has fewer stored messages than it counted', {
-          queue: this.name,
-          missing: this.coldCount,
-        });
-        this.coldCount = 0;
-        this.coldBodyBytes = 0;
-        return;
-      }
-      this.coldFrom = entries[entries.length - 1]!.position + 1;
-      runs[runs.length - 1] = entries;
-      this.readAhead();
-    });
+  private messageOf(stored: StoredEntry): Message {
+    return messageFromStored(stored.buffer, stored.start, stored.end, this.addresses.at);
   }
 
   /** A stored entry becomes a ready one in memory. @returns its body length */
   private warm(stored: StoredEntry): number {
-    const message = messageFromStored(stored.buffer, stored.start, stored.end, this.addresses.at);
+    const message = this.messageOf(stored);
     const entry = new Entry(this, message, stored.position);
     entry.stored = true;
     entry.durable = !stored.transient;
-    entry.redelivered = stored.position <= this.recoveredMark;
-    this.hotBytes += message.footprint;
-    this.context.memory.used += message.footprint;
-    this.readyBytes += message.bodyLength;
+    entry.expiresAt = stored.expiresAt;
+    entry.redelivered = this.mark.coveredBeforeRestart(stored.position);
+    this.enterMemory(message);
     this.ready.push(entry);
     return message.bodyLength;
   }
 
-  /** May the entry be handed out, as far as its redelivered mark after a crash is concerned? Asks for the mark when it is not there. */
   private mayDeliver(entry: Entry): boolean {
-    if (!entry.durable) return true;
-    const { position } = entry;
-    if (position <= this.markDurable && position + MARK_AHEAD / 2 <= this.mark) return true;
-    const { shard } = this.context;
-    if (shard.durableTicket >= this.markTicket) {
-      this.markDurable = this.mark;
-      if (position + MARK_AHEAD / 2 > this.mark) {
-        this.mark = position + MARK_AHEAD;
-        this.markTicket = shard.delivered(this.number, 0, this.mark);
-      }
-      if (position <= this.markDurable) return true;
-    }
-    // The entry's own record reaches the disk with the mark or after it.
-    if (position <= this.mark && entry.ticket >= this.markTicket) return true;
-    if (position <= this.markDurable) return true;
+    if (this.mark.allows(entry)) return true;
     this.context.commits.await(this);
     return false;
   }
@@ -458,6 +467,13 @@ export class ClassicQueue implements Queue, CommitWaiter {
   private takeReady(entry: Entry): void {
     this.ready.shift();
     this.leaveMemory(entry);
+  }
+
+  private enterMemory(message: Message): void {
+    const { footprint } = message;
+    this.hotBytes += footprint;
+    this.context.memory.used += footprint;
+    this.readyBytes += message.bodyLength;
   }
 
   private leaveMemory(entry: Entry): void {
@@ -491,13 +507,6 @@ export class ClassicQueue implements Queue, CommitWaiter {
   /** Settled for good: out of the store too. */
   private forget(entry: Entry): void {
     if (entry.stored) this.context.shard.remove(this.number, entry.position);
-  }
-
-  private dropCold(): void {
-    this.coldEpoch++;
-    this.runs.length = 0;
-    this.coldCount = 0;
-    this.coldBodyBytes = 0;
   }
 
   private serveGetters(): void {

@@ -1,7 +1,7 @@
 // Whose turn it is among the consumers of one queue: by priority, then round robin, exclusive ones alone.
 // Owns the lines of consumers that may have capacity. A consumer found without capacity is parked (left out of its line) until
 // somebody says `unpark`, so that a thousand busy consumers cost nothing per delivery.
-// Invariant: every member is either in its level's line exactly once, or parked.
+// Invariant: every member is either in its level's line exactly once, or parked. A group with a single active member has no lines.
 
 import { Deque } from '../base/deque.ts';
 import type { Consumer } from './queue.ts';
@@ -22,6 +22,14 @@ export class ConsumerGroup {
   /** Highest priority first. */
   private readonly levels: Level[] = [];
   private exclusiveMember: Consumer | null = null;
+  /** Only one member is served at a time; the others wait for it to leave (x-single-active-consumer). */
+  private readonly single: boolean;
+  /** That one. */
+  private activeMember: Consumer | null = null;
+
+  constructor(singleActive = false) {
+    this.single = singleActive;
+  }
 
   get size(): number {
     return this.members.size;
@@ -30,6 +38,16 @@ export class ConsumerGroup {
   /** The exclusive consumer, if there is one. */
   get exclusive(): Consumer | null {
     return this.exclusiveMember;
+  }
+
+  /** Takes no exclusive consumer: it hands out activity itself (RabbitMQ). */
+  get isSingleActive(): boolean {
+    return this.single;
+  }
+
+  /** The member that is served, of a single active group; null otherwise. */
+  get active(): Consumer | null {
+    return this.activeMember;
   }
 
   has(consumer: Consumer): boolean {
@@ -44,14 +62,16 @@ export class ConsumerGroup {
     this.members.add(consumer);
     if (consumer.exclusive) this.exclusiveMember = consumer;
     consumer.parked = false;
-    this.levelOf(consumer.priority).line.push(consumer);
+    if (this.single) this.activeMember ??= consumer;
+    else this.levelOf(consumer.priority).line.push(consumer);
   }
 
   /** @returns false when it was not a member */
   remove(consumer: Consumer): boolean {
     if (!this.members.delete(consumer)) return false;
     if (this.exclusiveMember === consumer) this.exclusiveMember = null;
-    if (!consumer.parked) this.forget(consumer.priority);
+    if (!consumer.parked && !this.single) this.forget(consumer.priority);
+    if (this.activeMember === consumer) this.activeMember = this.successor();
     return true;
   }
 
@@ -59,16 +79,18 @@ export class ConsumerGroup {
     this.members.clear();
     this.levels.length = 0;
     this.exclusiveMember = null;
+    this.activeMember = null;
   }
 
   unpark(consumer: Consumer): void {
     if (!consumer.parked || !this.members.has(consumer)) return;
     consumer.parked = false;
-    this.levelOf(consumer.priority).line.push(consumer);
+    if (!this.single) this.levelOf(consumer.priority).line.push(consumer);
   }
 
   /** The consumer to serve next, moved to the end of its line; null when none has capacity. */
   next(): Consumer | null {
+    if (this.single) return this.activeMember?.hasCapacity() ? this.activeMember : this.parkActive();
     const levels = this.levels;
     for (let i = 0; i < levels.length; i++) {
       const level = levels[i]!;
@@ -86,6 +108,18 @@ export class ConsumerGroup {
       }
     }
     return null;
+  }
+
+  private parkActive(): null {
+    if (this.activeMember !== null) this.activeMember.parked = true;
+    return null;
+  }
+
+  /** RabbitMQ: of those that wait, the one of the highest priority, then the one that has waited longest. */
+  private successor(): Consumer | null {
+    let best: Consumer | null = null;
+    for (const member of this.members) if (best === null || member.priority > best.priority) best = member;
+    return best;
   }
 
   private levelOf(priority: number): Level {

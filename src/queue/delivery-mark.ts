@@ -1,0 +1,64 @@
+// "May have been delivered": the mark on disk that makes the redelivered flag after a crash.
+// Owns how far the mark reaches and what of it is durable. Runs ahead of the deliveries, so that it costs one small write per
+// MARK_AHEAD deliveries; after a crash at most so many entries are marked without need, and none is missed.
+
+import type { Entry } from '../message/entry.ts';
+import type { QueueNo, Shard } from '../store/store.ts';
+
+/** How far ahead of the deliveries the mark is written. */
+export const MARK_AHEAD = 1_000;
+
+/** The mark of one queue. */
+export class DeliveryMark {
+  private readonly shard: Shard;
+  private readonly queue: QueueNo;
+  /** Everything up to here is marked on disk. */
+  private durable = 0;
+  /** The highest mark that was written, and the batch it is in. */
+  private written = 0;
+  private ticket = 0;
+  /** Entries up to here may have been delivered before the last restart. */
+  private recovered = 0;
+
+  constructor(shard: Shard, queue: QueueNo) {
+    this.shard = shard;
+    this.queue = queue;
+  }
+
+  /** Recovery: what was marked before the stop. */
+  restore(upTo: number): void {
+    this.recovered = upTo;
+    this.durable = upTo;
+    this.written = upTo;
+  }
+
+  /** The entry at this position may have been delivered before the last restart. */
+  coveredBeforeRestart(position: number): boolean {
+    return position <= this.recovered;
+  }
+
+  /**
+   * May the entry be handed out now? Asks for the mark when it is not there.
+   * False: its mark is on the way to the disk, ask again after the next commit.
+   */
+  allows(entry: Entry): boolean {
+    if (!entry.durable) return true;
+    const { position } = entry;
+    if (position <= this.durable && position + MARK_AHEAD / 2 <= this.written) return true;
+    if (this.shard.durableTicket >= this.ticket) {
+      this.durable = this.written;
+      if (position + MARK_AHEAD / 2 > this.written) {
+        this.written = position + MARK_AHEAD;
+        this.ticket = this.shard.delivered(this.queue, 0, this.written);
+      }
+    }
+    if (position <= this.durable) return true;
+    // The entry's own record reaches the disk with the mark or after it.
+    return position <= this.written && entry.ticket >= this.ticket;
+  }
+
+  /** Before a clean stop: the mark is set back to what was really delivered. */
+  settle(lastDelivered: number): void {
+    if (lastDelivered < this.written) this.shard.delivered(this.queue, 0, lastDelivered);
+  }
+}
