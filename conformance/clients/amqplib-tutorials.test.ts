@@ -51,7 +51,11 @@ test('2, Work queues: tasks are shared fairly, and a dying worker loses none', a
   const boss = await (await connect()).createChannel();
   await boss.assertQueue(queue, { durable: true });
 
-  async function worker(): Promise<{ connection: amqplib.ChannelModel; channel: amqplib.Channel; tasks: Inbox<amqplib.ConsumeMessage> }> {
+  async function worker(): Promise<{
+    connection: amqplib.ChannelModel;
+    channel: amqplib.Channel;
+    tasks: Inbox<amqplib.ConsumeMessage>;
+  }> {
     const connection = await connect();
     const channel = await connection.createChannel();
     await channel.assertQueue(queue, { durable: true });
@@ -62,7 +66,8 @@ test('2, Work queues: tasks are shared fairly, and a dying worker loses none', a
   }
   const first = await worker();
   const second = await worker();
-  for (const task of ['A...', 'B.', 'C.', 'D.']) boss.sendToQueue(queue, Buffer.from(task), { persistent: true });
+  for (const task of ['A...', 'B.', 'C.', 'D.'])
+    boss.sendToQueue(queue, Buffer.from(task), { persistent: true });
 
   // The first worker is busy with a long task; the second does the short ones.
   const long = await first.tasks.next();
@@ -117,9 +122,13 @@ test('4, Routing: a listener gets the severities it asked for', async () => {
     const { queue } = await channel.assertQueue('', { exclusive: true });
     for (const severity of severities) await channel.bindQueue(queue, exchange, severity);
     const inbox = new Inbox<string>('log line');
-    await channel.consume(queue, (message) => inbox.push(`${message!.fields.routingKey}: ${message!.content}`), {
-      noAck: true,
-    });
+    await channel.consume(
+      queue,
+      (message) => inbox.push(`${message!.fields.routingKey}: ${message!.content}`),
+      {
+        noAck: true,
+      },
+    );
     return inbox;
   }
   const errors = await listener(['error']);
@@ -181,7 +190,9 @@ for (const replies of ['a queue of its own', 'direct reply-to'] as const) {
     await fibonacciServer(queue);
     const client = await (await connect()).createChannel();
     const replyTo =
-      replies === 'direct reply-to' ? 'amq.rabbitmq.reply-to' : (await client.assertQueue('', { exclusive: true })).queue;
+      replies === 'direct reply-to'
+        ? 'amq.rabbitmq.reply-to'
+        : (await client.assertQueue('', { exclusive: true })).queue;
     const answers = new Inbox<[string, string]>('answer');
     await client.consume(
       replyTo,
