@@ -11,7 +11,7 @@ import {
   FLAG_USER_ID,
   type Message,
 } from '../message/message.ts';
-import { NO_ROUTE, NOT_ALLOWED, NOT_IMPLEMENTED, PRECONDITION_FAILED } from '../protocol/constants.ts';
+import { NO_ROUTE, NOT_ALLOWED, NOT_IMPLEMENTED } from '../protocol/constants.ts';
 import { type FieldTable, fieldTypeName } from '../protocol/field-table.ts';
 import {
   type BasicAck,
@@ -34,7 +34,6 @@ import { MUST_COMMIT, type Queue, REJECTED } from '../queue/queue.ts';
 import { REPLY_TO, REPLY_TO_PREFIX, ReplyQueue } from '../queue/reply-queue.ts';
 import type { Channel } from './channel.ts';
 import { AmqpConsumer } from './consumer.ts';
-import type { ContentAssembler } from './content.ts';
 import { writeContent } from './delivery.ts';
 import { AmqpError } from './errors.ts';
 import type { PublishTarget } from './publish-targets.ts';
@@ -58,18 +57,11 @@ export interface Publication {
 // ── publish ──
 
 /** A publish whose content is complete. @throws BrokerError, AmqpError, DecodeError */
-export function publish(channel: Channel, target: PublishTarget, content: ContentAssembler): void {
+export function publish(channel: Channel, target: PublishTarget, published: Message): void {
   if (target.immediate) throw new AmqpError(NOT_IMPLEMENTED, 'immediate=true');
   const { connection } = channel;
   const { vhost } = connection;
-  if (content.tooLarge) {
-    content.reset();
-    throw new AmqpError(
-      PRECONDITION_FAILED,
-      `message size ${content.bodyLength} is larger than configured max size ${connection.options.messageSizeMax}`,
-    );
-  }
-  let message = content.take(target.address);
+  let message = published;
   let queues: readonly Queue[];
   if ((message.flags & RULED) === 0 && target.holds(vhost, connection.node.access.generation)) {
     queues = target.route!;

@@ -4,6 +4,7 @@
 
 import { TagRing } from '../base/tag-ring.ts';
 import type { Entry } from '../message/entry.ts';
+import { messageFromFrames } from '../message/message.ts';
 import {
   ACCESS_REQUEST,
   BASIC_ACK,
@@ -30,6 +31,7 @@ import {
   EXCHANGE_UNBIND,
   FRAME_METHOD,
   NOT_IMPLEMENTED,
+  PRECONDITION_FAILED,
   QUEUE_BIND,
   QUEUE_DECLARE,
   QUEUE_DELETE,
@@ -166,8 +168,18 @@ export class Channel implements CommitWaiter {
       if (content.expecting !== 'method') content.unexpectedMethod();
       if (id === BASIC_PUBLISH) {
         this.target = this.connection.targets.find(buffer, start, stop);
-        // RabbitMQ: what nobody can do is refused when its content is there, as every error of a publish.
-        content.begin();
+        const { reader } = this.connection;
+        if (reader.takeContent(this.connection.options.messageSizeMax)) {
+          const message = messageFromFrames(
+            this.target.address,
+            reader.buffer,
+            reader.start,
+            reader.headerLength,
+            reader.bodyLength,
+          );
+          publish(this, this.target, message);
+          this.connection.published();
+        } else content.begin();
         return;
       }
       this.onMethod(id, buffer, start + 4, stop);
@@ -176,9 +188,20 @@ export class Channel implements CommitWaiter {
     if (content.onFrame(type, buffer, start, stop)) {
       const target = this.target!;
       this.method = BASIC_PUBLISH;
-      publish(this, target, content);
+      if (content.tooLarge) this.refuseSize(content.bodyLength);
+      publish(this, target, content.take(target.address));
       this.connection.published();
     }
+  }
+
+  /** RabbitMQ: a message above the limit is refused when all of it has come. */
+  private refuseSize(size: number): never {
+    const { messageSizeMax } = this.connection.options;
+    this.content.reset();
+    throw new AmqpError(
+      PRECONDITION_FAILED,
+      `message size ${size} is larger than configured max size ${messageSizeMax}`,
+    );
   }
 
   private onMethodWhileClosing(id: number): void {

@@ -112,7 +112,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   bytesOut = 0;
 
   private readonly stream: Duplex;
-  private readonly reader: FrameReader;
+  readonly reader: FrameReader;
   private readonly channels = new Map<number, Channel>();
   /** The channel of the frame before: most often the next one is for it too. */
   private lastChannel: Channel | null = null;

@@ -200,6 +200,25 @@ export function messageOver(
   );
 }
 
+/**
+ * A message from its frames as they came, a content header and at most one body frame from `start` on. They are copied, once and whole.
+ * @throws DecodeError when the property list is broken.
+ */
+export function messageFromFrames(
+  address: Address,
+  frames: Buffer,
+  start: number,
+  headerLength: number,
+  bodyLength: number,
+): Message {
+  const length = contentLength(headerLength, bodyLength);
+  const { buffer, at } = allocate(length);
+  frames.copy(buffer, at, start, start + length);
+  // No mark of a death (see death.ts), whatever the channel number was.
+  buffer[at + 1] = 0;
+  return messageOver(address, buffer, at, headerLength, bodyLength);
+}
+
 /** A message made by the broker or an embedder rather than read from the wire. */
 export function buildMessage(address: Address, properties: BasicProperties, body: Uint8Array): Message {
   const encoded = encodeProperties(properties);

@@ -8,6 +8,7 @@
 // after `next()` returned false the reader holds no chunk, only the beginning of a frame, if there is one.
 
 import {
+  CLASS_BASIC,
   FRAME_BODY,
   FRAME_END,
   FRAME_HEADER,
@@ -28,6 +29,9 @@ const PAYLOAD_MAX = 536_870_912;
 /** A split frame's buffer starts with at most this size and grows with what arrives: an announced size alone costs little. */
 const ASSEMBLY_START_MAX = 262_144;
 
+/** Shortest content header frame: 12 octets and the flags, in their frame. */
+const CONTENT_HEADER_MIN = FRAME_OVERHEAD + 14;
+
 const NOTHING = Buffer.alloc(0);
 
 /** Takes the stream apart. One for each connection. */
@@ -42,6 +46,9 @@ export class FrameReader {
   buffer: Buffer;
   start: number;
   stop: number;
+  /** Parts of the content that `takeContent` took: payload of its header frame, body. */
+  headerLength: number;
+  bodyLength: number;
   /** What was pushed, and how far it has been read. */
   private chunk: Buffer;
   private at: number;
@@ -59,6 +66,8 @@ export class FrameReader {
     this.buffer = NOTHING;
     this.start = 0;
     this.stop = 0;
+    this.headerLength = 0;
+    this.bodyLength = 0;
     this.chunk = NOTHING;
     this.at = 0;
     this.partial = null;
@@ -91,6 +100,45 @@ export class FrameReader {
     if (left < size + FRAME_OVERHEAD) return this.keep(left, size + FRAME_OVERHEAD);
     this.at = at + size + FRAME_OVERHEAD;
     this.accept(buf, at, at + HEADER_OCTETS + size);
+    return true;
+  }
+
+  /**
+   * When a whole content follows the current frame in the same chunk (a basic content header and, unless the body is empty, one body
+   * frame with all of it, on the same channel), moves behind it: `start` … `stop` are then its frames as they came, and
+   * `headerLength` and `bodyLength` its parts. False, with nothing moved, for anything else: the frames then come one by one, and
+   * whatever is wrong with them is found there.
+   * Why: most contents are like this, and taking one at once saves two frames' worth of dispatch and a copy (bench/micro/decode.ts).
+   */
+  takeContent(bodyMax: number): boolean {
+    const buf = this.chunk;
+    const at = this.at;
+    const left = buf.length - at;
+    if (left < CONTENT_HEADER_MIN || this.partial !== null || buf[at] !== FRAME_HEADER) return false;
+    const headerLength = u32At(buf, at + 3);
+    const headerStop = at + HEADER_OCTETS + headerLength;
+    if (headerLength < 14 || headerLength > this.frameMax - FRAME_OVERHEAD || headerStop >= buf.length)
+      return false;
+    if (u16At(buf, at + 1) !== this.channel || buf[headerStop] !== FRAME_END) return false;
+    // Class basic, weight 0, and a body size below 4 GiB.
+    if (u32At(buf, at + 7) !== CLASS_BASIC << 16 || u32At(buf, at + 11) !== 0) return false;
+    const bodyLength = u32At(buf, at + 15);
+    let stop = headerStop + 1;
+    if (bodyLength !== 0) {
+      const body = stop;
+      stop = body + FRAME_OVERHEAD + bodyLength;
+      if (bodyLength > bodyMax || bodyLength > this.frameMax - FRAME_OVERHEAD || stop > buf.length)
+        return false;
+      if (buf[body] !== FRAME_BODY || u16At(buf, body + 1) !== this.channel) return false;
+      if (u32At(buf, body + 3) !== bodyLength || buf[stop - 1] !== FRAME_END) return false;
+    }
+    this.at = stop;
+    this.type = FRAME_HEADER;
+    this.buffer = buf;
+    this.start = at;
+    this.stop = stop;
+    this.headerLength = headerLength;
+    this.bodyLength = bodyLength;
     return true;
   }
 

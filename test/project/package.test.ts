@@ -54,7 +54,7 @@ describe('package.json', () => {
     }
     for (const path of Object.values(manifest.bin)) {
       expect(read(path.replace(/^dist\//, 'src/').replace(/\.js$/, '.ts'))).toMatch(
-        /^#!\/usr\/bin\/env node\n/,
+        /^#!\/usr\/bin\/env -S node( --[\w=-]+)*\n/,
       );
     }
   });
