@@ -8,7 +8,7 @@ const target = useTarget();
 
 /** A program's connection; closed when the test ends. */
 async function connect(): Promise<amqplib.ChannelModel> {
-  const connection = await amqplib.connect(target.url);
+  const connection = await amqplib.connect(target.url, { noDelay: true });
   connection.on('error', () => undefined);
   onTestFinished(() => connection.close().catch(() => undefined));
   return connection;
@@ -17,7 +17,7 @@ async function connect(): Promise<amqplib.ChannelModel> {
 /** Removes a shared queue or exchange when the test ends. */
 function removeAtEnd(kind: 'queue' | 'exchange', name: string): string {
   onTestFinished(async () => {
-    const connection = await amqplib.connect(target.url);
+    const connection = await amqplib.connect(target.url, { noDelay: true });
     const channel = await connection.createChannel();
     await (kind === 'queue' ? channel.deleteQueue(name) : channel.deleteExchange(name));
     await connection.close();

@@ -234,6 +234,11 @@ export class Channel {
   private readonly calls: PendingCall[] = [];
   private readonly watchers = new Set<() => void>();
   private readonly taken = new Set<Received>();
+  /** Deliveries by consumer tag, so that a wait need not read the whole journal. */
+  private readonly delivered = new Map<string, Message[]>();
+  /** Publishes settled one by one above `settledUpTo`. */
+  private readonly settledAbove = new Set<number>();
+  private settledUpTo = 0;
   private partial: {
     method: string;
     fields: Fields;
@@ -412,16 +417,17 @@ export class Channel {
 
   /** How many publishes the server has settled: the highest number n such that 1..n are all acked or nacked. */
   settled(): number {
-    const single = new Set<number>();
-    let low = 0;
-    for (const { method, fields } of this.journal) {
-      if (method !== 'basic.ack' && method !== 'basic.nack') continue;
-      const { deliveryTag, multiple } = fields as { deliveryTag: number; multiple: boolean };
-      if (multiple) low = Math.max(low, deliveryTag);
-      else single.add(deliveryTag);
+    return this.settledUpTo;
+  }
+
+  /** Deliveries to the consumer of that tag, in order. */
+  deliveries(tag: string): Message[] {
+    let messages = this.delivered.get(tag);
+    if (messages === undefined) {
+      messages = [];
+      this.delivered.set(tag, messages);
     }
-    while (single.has(low + 1)) low++;
-    return low;
+    return messages;
   }
 
   /** Waits until `done` holds; it is asked after every frame on this channel. */
@@ -552,6 +558,14 @@ export class Channel {
 
   private arrived(received: Received): void {
     this.journal.push(received);
+    if (received.method === 'basic.deliver') {
+      this.deliveries(received.fields['consumerTag'] as string).push(toMessage(received));
+    } else if (received.method === 'basic.ack' || received.method === 'basic.nack') {
+      const { deliveryTag, multiple } = received.fields as { deliveryTag: number; multiple: boolean };
+      if (multiple) this.settledUpTo = Math.max(this.settledUpTo, deliveryTag);
+      else this.settledAbove.add(deliveryTag);
+      while (this.settledAbove.delete(this.settledUpTo + 1)) this.settledUpTo++;
+    }
     if (received.method === 'channel.close') {
       const {
         replyCode,
@@ -611,10 +625,7 @@ export class Consumer {
 
   /** All deliveries to this consumer so far, taken or not. */
   get received(): Message[] {
-    return this.channel
-      .seen('basic.deliver')
-      .filter((entry) => entry.fields['consumerTag'] === this.tag)
-      .map(toMessage);
+    return this.channel.deliveries(this.tag);
   }
 
   /** Bodies of all deliveries so far. */
@@ -713,6 +724,11 @@ export class Peer {
       ...(options.clientProperties === undefined ? {} : { clientProperties: options.clientProperties }),
     });
     return new Peer(model);
+  }
+
+  /** Whether neither side has ended the connection. */
+  get isOpen(): boolean {
+    return this.open;
   }
 
   get serverProperties(): Fields {
@@ -854,15 +870,17 @@ export class Scene {
           wrong.push(`after channel.close: ${channel.afterClose.join(', ')}`);
       }
     }
-    await Promise.all(this.peers.map((peer) => peer.close()));
+    const [first, ...others] = this.peers;
+    await Promise.all(others.map((peer) => peer.close()));
     if (this.queues.length > 0 || this.exchanges.length > 0) {
-      const janitor = await Peer.connect(this.target);
+      const janitor = first!.isOpen ? first! : await Peer.connect(this.target);
       const channel = await janitor.channel();
       for (const queue of this.queues) channel.send('queue.delete', { queue, nowait: true });
       for (const exchange of this.exchanges) channel.send('exchange.delete', { exchange, nowait: true });
       await channel.fence();
       await janitor.close();
     }
+    await first!.close();
     expect(wrong, 'frames no server may send').toEqual([]);
   }
 }

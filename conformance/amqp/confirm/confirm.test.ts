@@ -35,10 +35,7 @@ function outcomes(
 
 /** Waits until all `published` publishes are settled; their outcomes in order. */
 async function settledAll(channel: Channel, published: number): Promise<('ack' | 'nack')[]> {
-  await channel.until(
-    () => outcomes(channel, published).settled.size >= published,
-    `${published} settled publishes`,
-  );
+  await channel.until(() => channel.settled() >= published, `${published} settled publishes`);
   await channel.fence();
   const { settled, twice } = outcomes(channel, published);
   expect(twice).toEqual([]);
