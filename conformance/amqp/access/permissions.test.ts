@@ -2,7 +2,7 @@
 import { expect } from 'vitest';
 import { type Account, useAccounts } from '../../support/accounts.ts';
 import { type Channel, type Scene, scene, uniqueName } from '../../support/amqplib-helpers.ts';
-import { rule, type Target } from '../../support/target.ts';
+import { type RuleTest, rule, type Target } from '../../support/target.ts';
 
 const run = uniqueName('run');
 const TOPICS = `${run}-topics`;
@@ -236,28 +236,46 @@ const accessTo = (permission: Permission): string =>
 const refusal = (permission: Permission, kind: Kind, name: string, user: Account): string =>
   `${accessTo(permission)} ${kind} '${name}' in vhost '/' refused for user '${user.name}'`;
 
-for (const { rule: id, what, method, needs, fields } of operations) {
-  const needed = needs
-    .map(({ kind, permissions }) => `${permissions.join(' and ')} on the ${kind}`)
-    .join(', ');
-  rule(id, `${what}: allowed with ${needed}`, async (target) => {
-    const { t, channel } = await as(target, LIMITED);
-    await channel.call(method, fields(await prepare(t, needs, null)));
-  });
-  for (const [at, { kind, permissions }] of needs.entries()) {
-    for (const permission of permissions) {
-      rule(id, `${what}: refused without ${permission} on the ${kind} (${at + 1})`, async (target) => {
-        const { t, channel } = await as(target, LIMITED);
-        const names = await prepare(t, needs, { at, permission });
-        await channel.refused(() => channel.call(method, fields(names)), {
-          code: 403,
-          text: refusal(permission, kind, names[at]!, LIMITED),
-          method,
-        });
-      });
-    }
-  }
+/** The tests of one rule's operations: allowed with what they need, refused when any of it is missing. */
+function casesOf(id: string): { title: string; body: RuleTest }[] {
+  return operations
+    .filter((operation) => operation.rule === id)
+    .flatMap(({ what, method, needs, fields }) => {
+      const needed = needs
+        .map(({ kind, permissions }) => `${permissions.join(' and ')} on the ${kind}`)
+        .join(', ');
+      const allowed = {
+        title: `${what}: allowed with ${needed}`,
+        body: async (target: Target) => {
+          const { t, channel } = await as(target, LIMITED);
+          await channel.call(method, fields(await prepare(t, needs, null)));
+        },
+      };
+      const refused = needs.flatMap(({ kind, permissions }, at) =>
+        permissions.map((permission) => ({
+          title: `${what}: refused without ${permission} on the ${kind} (${at + 1})`,
+          body: async (target: Target) => {
+            const { t, channel } = await as(target, LIMITED);
+            const names = await prepare(t, needs, { at, permission });
+            await channel.refused(() => channel.call(method, fields(names)), {
+              code: 403,
+              text: refusal(permission, kind, names[at]!, LIMITED),
+              method,
+            });
+          },
+        })),
+      );
+      return [allowed, ...refused];
+    });
 }
+for (const { title, body } of casesOf('11.1.exchange-declare')) rule('11.1.exchange-declare', title, body);
+for (const { title, body } of casesOf('11.1.alternate')) rule('11.1.alternate', title, body);
+for (const { title, body } of casesOf('11.1.queue-declare')) rule('11.1.queue-declare', title, body);
+for (const { title, body } of casesOf('11.1.dead-letter')) rule('11.1.dead-letter', title, body);
+for (const { title, body } of casesOf('11.1.queue-bind')) rule('11.1.queue-bind', title, body);
+for (const { title, body } of casesOf('11.1.exchange-bind')) rule('11.1.exchange-bind', title, body);
+for (const { title, body } of casesOf('11.1.purge')) rule('11.1.purge', title, body);
+for (const { title, body } of casesOf('11.1.consume')) rule('11.1.consume', title, body);
 
 rule('11.1.publish', 'publish: allowed with write on the exchange', async (target) => {
   const { t, channel } = await as(target, LIMITED);

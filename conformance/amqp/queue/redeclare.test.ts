@@ -1,7 +1,7 @@
 // Declaring a queue that exists: what must be equal, and the words for what is not.
 import { expect } from 'vitest';
 import { scene } from '../../support/amqplib-helpers.ts';
-import { rule, type Target, useTarget } from '../../support/target.ts';
+import { type RuleTest, rule, type Target, useTarget } from '../../support/target.ts';
 
 useTarget();
 
@@ -246,8 +246,9 @@ const rows: readonly Row[] = [
     says: "received the value '7' of type 'unsignedbyte' but current is none",
   },
 ];
-for (const row of rows) {
-  rule(row.rule, `${row.what}: ${row.says}`, async (target) => {
+/** The test of one row. */
+function check(row: Row): RuleTest {
+  return async (target) => {
     const t = await scene(target);
     const queue = await t.queue(row.first);
     await t.channel.refused(() => t.channel.call(DECLARE, { queue, ...row.again }), {
@@ -255,8 +256,16 @@ for (const row of rows) {
       text: `inequivalent arg '${row.argument}' for queue '${queue}' in vhost '${t.vhost}': ${row.says}`,
       method: DECLARE,
     });
-  });
+  };
 }
+
+const rowsOf = (id: string): readonly Row[] => rows.filter((row) => row.rule === id);
+const title = (row: Row): string => `${row.what}: ${row.says}`;
+for (const row of rowsOf('5.2.flags')) rule('5.2.flags', title(row), check(row));
+for (const row of rowsOf('5.2.argument-missing')) rule('5.2.argument-missing', title(row), check(row));
+for (const row of rowsOf('5.2.argument-new')) rule('5.2.argument-new', title(row), check(row));
+for (const row of rowsOf('5.2.argument-value')) rule('5.2.argument-value', title(row), check(row));
+for (const row of rowsOf('5.2.type-names')) rule('5.2.type-names', title(row), check(row));
 
 /** Redeclares a classic queue as a quorum queue and expects a refusal that ends in `says`. */
 async function becomesQuorum(target: Target, says: string): Promise<void> {
