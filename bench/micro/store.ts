@@ -151,7 +151,7 @@ async function flow(bytes: number, options: Partial<LevelOptions>): Promise<void
   });
 }
 
-function valueOf(position: number, bytes: number): Buffer {
+function messageOf(position: number, bytes: number): Buffer {
   const at = (position * 131) % (TEXT.length - bytes);
   return TEXT.subarray(at, at + bytes);
 }
@@ -188,7 +188,7 @@ async function rawPuts(bytes: number, options: Partial<LevelOptions>): Promise<v
     };
     while (settled < MESSAGES) {
       const end = batch.bytes > PENDING_MAX ? position - 1 : Math.min(MESSAGES, position + TURN - 1);
-      for (; position <= end; position++) batch.put(keyOf(position), valueOf(position, bytes));
+      for (; position <= end; position++) batch.put(keyOf(position), messageOf(position, bytes));
       while (settled < durable) batch.remove(keyOf(++settled));
       write();
       if (flying && (batch.bytes > PENDING_MAX || position > MESSAGES)) {

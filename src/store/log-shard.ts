@@ -297,6 +297,7 @@ export class LogShard implements Shard {
       segments: this.#state.segments,
       liveEntries: this.#state.liveEntries,
       liveBytes: this.#state.liveBytes,
+      storedBytes: this.#state.heldBytes,
       commits: this.#commits,
       bytesWritten: this.#bytesWritten,
       lastCommitMs: this.#lastCommitMs,

@@ -42,6 +42,14 @@ export class LogStore implements Store {
     await this.#engine.open();
     try {
       const head = await this.#check();
+      if (head?.clean === false) {
+        this.#options.logger.info(
+          'the store was not closed when it was last used; what was confirmed is in it',
+          {
+            location: this.info.location,
+          },
+        );
+      }
       this.#shard = new LogShard(
         new LogState(this.#engine, this.#options, head),
         listener,

@@ -155,7 +155,8 @@ export class RecordCursor implements EnqueueOptions {
       at += length;
     }
     this.next = at;
-    if (at > recordsEnd || distance < 1 || length < 0 || (flags & ~KNOWN_FLAGS) !== 0) {
+    // Behind the end there are no numbers, hence the negation.
+    if (!(at <= recordsEnd) || distance < 1 || length < 0 || (flags & ~KNOWN_FLAGS) !== 0) {
       this.broken = true;
       return false;
     }

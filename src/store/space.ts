@@ -24,6 +24,9 @@ const FOLDS_MAX = 1024;
 /** Segments of up to so many bytes are the smallest tier; each tier is `mergeSegments` times the one before. */
 const TIER_BYTES = 512;
 
+/** Neighbours that together fill a segment are merged from so many on. */
+const FILLING_SEGMENTS = 4;
+
 /** A rewriting under way. */
 interface Job {
   readonly queue: QueueLog;
@@ -100,12 +103,15 @@ export class Space {
     return false;
   }
 
-  /** The newest stored neighbours of like, small size, when they are enough to be merged. */
+  /**
+   * The newest stored neighbours, when so many of them are of one tier that they are worth merging. Smaller ones among them go along.
+   * As each merging takes its bytes a tier up, a byte is merged once per tier, and a queue has few segments of each.
+   */
   #smallRun(queue: QueueLog): Segment[] | null {
     const { mergeSegments, segmentBytesMax } = this.#state.options;
-    for (let tier = TIER_BYTES; tier * 2 <= segmentBytesMax * mergeSegments; tier *= mergeSegments) {
+    for (let tier = TIER_BYTES, below = 0; below * 2 < segmentBytesMax; below = tier, tier *= mergeSegments) {
       const run: Segment[] = [];
-      const small = Math.min(tier, segmentBytesMax / 2);
+      let ofTier = 0;
       let bytes = 0;
       for (let i = queue.segments.length - 1; i >= 0; i--) {
         const segment = queue.segments[i]!;
@@ -115,12 +121,16 @@ export class Space {
           if (run.length === 0) continue;
           break;
         }
+        if (segment.weight > tier) break;
         bytes += segment.weight;
-        if (segment.weight > small || bytes > segmentBytesMax) break;
+        if (bytes > segmentBytesMax) break;
         if (run.length > 0 && run[0]!.last - segment.first >= SPAN_MAX) break;
         run.push(segment);
+        if (segment.weight > below) ofTier++;
       }
-      if (run.length >= mergeSegments) return run.reverse();
+      // Fewer are enough when they fill a segment: then this is their last merging.
+      const enough = bytes > segmentBytesMax ? Math.min(FILLING_SEGMENTS, mergeSegments) : mergeSegments;
+      if (ofTier >= enough) return run.reverse();
     }
     return null;
   }
@@ -144,7 +154,7 @@ export class Space {
         if (next.done === true) {
           this.#sweep = null;
           this.#sweepQueue = null;
-          return;
+          continue;
         }
         queue = next.value;
         this.#sweepQueue = queue;

@@ -118,7 +118,7 @@ export interface Shard {
   ): Ticket;
   /** Removes an entry for good, in any order. An unknown position is ignored. */
   remove(queue: QueueNo, position: Position): Ticket;
-  /** Removes all entries with position <= upTo except those in `keep` (ascending). Costs log bytes for `keep` only. */
+  /** Removes all entries with position <= upTo except those in `keep` (ascending). Costs a key per segment, nothing per entry. */
   clear(queue: QueueNo, upTo: Position, keep: readonly Position[]): Ticket;
   /** Forgets a queue and all of its entries. */
   dropQueue(queue: QueueNo): Ticket;
@@ -165,7 +165,10 @@ export interface SharedBytes {
 export interface ShardStats {
   readonly segments: number;
   readonly liveEntries: number;
+  /** Bytes of living entries; estimated per segment from the share of its entries that live. */
   readonly liveBytes: number;
+  /** Bytes of all segments, dead entries included; messages in shared packs count once per segment that names them. */
+  readonly storedBytes: number;
   readonly commits: number;
   readonly bytesWritten: number;
   readonly lastCommitMs: number;

@@ -29,17 +29,20 @@ export function tallyHash(key: Buffer, value: Buffer): number {
 
 // ── format ──
 
+const STORE_NAME = 'leveret';
+
 /** The text under the format key; plain JSON, so that people can read it too. */
 export function encodeFormat(): Buffer {
-  return Buffer.from(JSON.stringify({ store: 'leveret', format: FORMAT_VERSION }));
+  return Buffer.from(JSON.stringify({ store: STORE_NAME, format: FORMAT_VERSION }));
 }
 
 /** The version in a format text; null when it is no such text. */
 export function decodeFormat(value: Buffer): number | null {
   try {
     const parsed: unknown = JSON.parse(value.toString('utf8'));
-    if (typeof parsed !== 'object' || parsed === null || !('format' in parsed)) return null;
-    return typeof parsed.format === 'number' ? parsed.format : null;
+    if (typeof parsed !== 'object' || parsed === null || !('store' in parsed) || !('format' in parsed))
+      return null;
+    return parsed.store === STORE_NAME && typeof parsed.format === 'number' ? parsed.format : null;
   } catch {
     return null;
   }

@@ -267,7 +267,12 @@ class Run {
       for (const { position } of queue.entries) this.open.shard.remove(number, position);
     }
     for (let i = 0; i < 3; i++) await this.open.settle();
-    expect(this.open.shard.stats()).toMatchObject({ segments: 0, liveEntries: 0, liveBytes: 0 });
+    expect(this.open.shard.stats()).toMatchObject({
+      segments: 0,
+      liveEntries: 0,
+      liveBytes: 0,
+      storedBytes: 0,
+    });
     const left = this.store.engine.keys().filter((key) => !/^0[12]|^04.{8}0{14}$/.test(key));
     expect(left).toEqual([]);
     expect(this.open.listener.calledInside).toBe(false);

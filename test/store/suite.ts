@@ -221,7 +221,12 @@ export function storeSuite(
         expect(open.recovered.positions(1)).toEqual([9]);
         open.shard.remove(1, 9);
         await open.settle();
-        expect(open.shard.stats()).toMatchObject({ liveEntries: 0, segments: 0, liveBytes: 0 });
+        expect(open.shard.stats()).toMatchObject({
+          liveEntries: 0,
+          segments: 0,
+          liveBytes: 0,
+          storedBytes: 0,
+        });
       });
 
       it('leaves no garbage behind once everything is gone', async () => {
@@ -239,7 +244,12 @@ export function storeSuite(
         open.shard.remove(2, 1);
         await open.settle();
         await open.settle();
-        expect(open.shard.stats()).toMatchObject({ segments: 0, liveEntries: 0, liveBytes: 0 });
+        expect(open.shard.stats()).toMatchObject({
+          segments: 0,
+          liveEntries: 0,
+          liveBytes: 0,
+          storedBytes: 0,
+        });
         // What stays is the mark of each queue, which keeps its positions from being used again.
         const marks = ['040000000100000000000000', '040000000200000000000000'];
         if (kit.keys !== null) expect(kit.keys()).toEqual(marks);
