@@ -4,6 +4,7 @@ import { accessRules } from './access.ts';
 import { basicRules } from './basic.ts';
 import { confirmRules } from './confirm-tx.ts';
 import { exchangeRules } from './exchange.ts';
+import { modelRules } from './model.ts';
 import { queueRules } from './queue.ts';
 
 export const messagingRules: readonly Rule[] = [
@@ -12,4 +13,5 @@ export const messagingRules: readonly Rule[] = [
   ...basicRules,
   ...confirmRules,
   ...accessRules,
+  ...modelRules,
 ];
