@@ -1,0 +1,185 @@
+// Rounds of load, SIGKILL, restart and verification on one folder. Owns their order and what the seed decides about it.
+
+import { performance } from 'node:perf_hooks';
+import { SeededRandom } from '../support/faulty-engine.ts';
+import { Client, Gone } from './client.ts';
+import { Broken, Ledger } from './ledger.ts';
+import { FULL_LOAD, Load, type LoadOptions } from './load.ts';
+import { verify, type Way } from './verify.ts';
+import { Build, Victim, writeReport } from './victim.ts';
+import { World } from './world.ts';
+
+export interface RoundsOptions {
+  readonly seed: number;
+  /** Kills under load. */
+  readonly rounds: number;
+  /** Seconds of load before a kill, on average. */
+  readonly seconds: number;
+  readonly load: Partial<LoadOptions>;
+  /** Takes one line about each round. */
+  readonly say: (line: string) => void;
+}
+
+/** @throws Broken when a promise was broken, Error when the broker misbehaved otherwise; both with seed and round */
+export async function runRounds(options: RoundsOptions): Promise<void> {
+  const build = new Build();
+  const rounds = new Rounds(options, new Victim(build));
+  try {
+    await rounds.run();
+  } finally {
+    build.remove();
+  }
+}
+
+class Rounds {
+  readonly #options: RoundsOptions;
+  readonly #random: SeededRandom;
+  readonly #victim: Victim;
+  readonly #ledger = new Ledger();
+  readonly #world = new World();
+  #round = 0;
+
+  constructor(options: RoundsOptions, victim: Victim) {
+    this.#options = options;
+    this.#random = new SeededRandom(options.seed);
+    this.#victim = victim;
+  }
+
+  async run(): Promise<void> {
+    const { rounds } = this.#options;
+    try {
+      for (this.#round = 1; this.#round <= rounds; this.#round++) await this.#doRound();
+      await this.#finish();
+      this.#victim.remove();
+    } catch (error) {
+      await this.#victim.kill();
+      throw this.#report(error as Error);
+    }
+  }
+
+  async #doRound(): Promise<void> {
+    const ledger = this.#ledger;
+    const random = this.#random;
+    const flags = this.#flags();
+    const way = this.#round === 1 ? null : this.#way();
+    if (this.#round > 1 && random.chance(0.2)) await this.#killDuringStart(flags);
+    if (way === 'look') await this.#lookAtCopy(flags);
+    const began = performance.now();
+    const port = await this.#victim.start(flags);
+    const startMs = performance.now() - began;
+    if (way !== 'look') ledger.begin();
+    if (way === 'peek' || way === 'drain') await this.#alive(verify(port, ledger, this.#world, way));
+    const verifiedMs = performance.now() - began - startMs;
+    await this.#alive(this.#declare(port));
+    const loadMs = this.#options.seconds * 1000 * (0.15 + 1.7 * random.next());
+    const load = new Load(port, ledger, this.#world, random, { ...FULL_LOAD, ...this.#options.load });
+    load.begin();
+    await this.#alive(Promise.race([load.failed, load.pause(loadMs)]));
+    await this.#victim.kill();
+    await load.end();
+    ledger.end();
+    if (load.error !== null) throw load.error;
+    this.#hear(this.#victim);
+    const { sent, confirmed, delivered, acked, found, returned, overmarked } = ledger.tally;
+    this.#options.say(
+      `round ${this.#round}: start ${startMs.toFixed(0)} ms, ${way ?? 'no'} verification ${verifiedMs.toFixed(0)} ms` +
+        `${found === 0 ? '' : ` of ${found}`}, load ${loadMs.toFixed(0)} ms: sent ${sent}, confirmed ${confirmed}, ` +
+        `delivered ${delivered}, acked ${acked}, came back after an ack ${returned}, marked ahead ${overmarked}`,
+    );
+    ledger.newTally();
+  }
+
+  /** Everything is drained, the broker stopped and started once more: it must be empty then. */
+  async #finish(): Promise<void> {
+    const ledger = this.#ledger;
+    ledger.begin();
+    await this.#alive(verify(await this.#victim.start([]), ledger, this.#world, 'drain'));
+    await this.#victim.stop();
+    this.#hear(this.#victim);
+    ledger.end();
+    ledger.begin();
+    await this.#alive(verify(await this.#victim.start([]), ledger, this.#world, 'peek'));
+    await this.#victim.stop();
+    this.#hear(this.#victim);
+    const { found } = ledger.newTally();
+    this.#options.say(`end: ${found} messages drained, clean stop, nothing came back`);
+  }
+
+  async #declare(port: number): Promise<void> {
+    let wrong: Error | null = null;
+    const client = await Client.open(port, {
+      wrong: (error) => {
+        wrong = error;
+      },
+    });
+    await this.#world.declare(client);
+    await client.close();
+    if (wrong !== null) throw wrong;
+  }
+
+  /** A recovery that is cut short must cost nothing. */
+  async #killDuringStart(flags: readonly string[]): Promise<void> {
+    this.#victim.spawn(flags);
+    await new Promise((resolve) => setTimeout(resolve, this.#random.below(700)));
+    await this.#victim.kill();
+    this.#hear(this.#victim);
+  }
+
+  /** Verifies on a copy of the folder, so that the broker itself is not touched by being looked at. */
+  async #lookAtCopy(flags: readonly string[]): Promise<void> {
+    const copy = this.#victim.copy();
+    const port = await copy.start(flags);
+    this.#ledger.begin();
+    await verify(port, this.#ledger, this.#world, 'look');
+    await copy.kill();
+    this.#hear(copy);
+    copy.remove();
+  }
+
+  /** Fails when the broker ends before the work does. */
+  async #alive(work: Promise<void>): Promise<void> {
+    let died = false;
+    const ended = this.#victim.ended.then((how) => {
+      died = true;
+      throw new Error(`the broker ended by itself (${how}):\n${this.#victim.words}`);
+    });
+    ended.catch(() => {});
+    try {
+      await Promise.race([work, ended]);
+    } catch (error) {
+      if (!(error instanceof Gone) || died) throw error;
+      // The end of the process is noticed after that of its connections.
+      await ended;
+    }
+  }
+
+  #hear(victim: Victim): void {
+    const { complaints } = victim;
+    if (complaints.length > 0) throw new Error(`the broker complained:\n${complaints.join('\n')}`);
+  }
+
+  #way(): Way {
+    const choice = this.#random.next();
+    return choice < 0.6 ? 'look' : choice < 0.8 ? 'peek' : 'drain';
+  }
+
+  /** Small limits make paging, tidying and LevelDB's own housekeeping happen in seconds. */
+  #flags(): string[] {
+    const random = this.#random;
+    const flags: string[] = [];
+    if (random.chance(0.5))
+      flags.push('--queue-memory-bytes', '262144', '--paging-memory-bytes', String(2 * 1024 * 1024));
+    if (random.chance(0.5)) flags.push('--store-write-buffer-bytes', String(1024 * 1024));
+    if (random.chance(0.5)) flags.push('--store-segment-bytes', String(16 * 1024));
+    if (random.chance(0.3)) flags.push('--store-pending-bytes', String(256 * 1024));
+    return flags;
+  }
+
+  #report(error: Error): Error {
+    const { seed } = this.#options;
+    const text = `seed ${seed}, round ${this.#round}: ${error.message}`;
+    const path = writeReport(this.#victim.folder, `${error.stack}\n${text}\n${this.#victim.words}`);
+    const kind = error instanceof Broken ? Broken : Error;
+    return new kind(`${text}\nThe folder is kept: ${this.#victim.folder}, what the broker said: ${path}`);
+  }
+}
