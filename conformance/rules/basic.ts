@@ -79,6 +79,10 @@ export const basicRules: readonly Rule[] = [
     text: 'An exclusive consumer must be the only one, or it is refused with 403, and so is any other after it.',
   },
   {
+    id: '6.2.limit',
+    text: 'More consumers on a channel than the configured maximum are refused with 530, which ends the connection.',
+  },
+  {
     id: '6.2.priority',
     text: 'Of consumers with room the one with the highest x-priority gets the message.',
   },

@@ -11,6 +11,10 @@ export const modelRules: readonly Rule[] = [
     text: 'Under any sequence of the same in transactions, publishes and settlements happen at the commit or not at all.',
   },
   {
+    id: '16.consumer-model',
+    text: 'However consumers come, hold, settle, requeue and go, no message is lost, doubled, in two hands, beyond a limit or out of order.',
+  },
+  {
     id: '16.routing-model',
     text: 'In any topology of direct, fanout, topic and headers exchanges a message reaches exactly the queues the rules name, once.',
   },

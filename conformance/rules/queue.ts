@@ -41,6 +41,10 @@ export const queueRules: readonly Rule[] = [
   { id: '5.1.last-declared-passive', text: 'A passive declare without a name knows no shorthand.' },
 
   {
+    id: '5.1.restart',
+    text: 'A restart keeps durable exchanges, queues and their bindings with their persistent messages, and nothing else.',
+  },
+  {
     id: '5.2.flags',
     text: 'A redeclare with other flags is refused with 406: durable first, then auto_delete.',
   },

@@ -511,6 +511,11 @@ export class Channel {
     checkClosing(this.closing, expected);
   }
 
+  /** A further channel of the same connection. */
+  sibling(): Promise<Channel> {
+    return this.peer.channel();
+  }
+
   /** Closes the channel from our side; what is unacknowledged goes back to its queues. */
   async close(): Promise<void> {
     if (this.closing !== null) return;
@@ -714,7 +719,7 @@ export class Peer {
   }
 
   /** Opens a connection. Rejects with amqplib's error when the handshake is refused. */
-  static async connect(target: Target, options: ConnectOptions = {}): Promise<Peer> {
+  static async connect(target: Pick<Target, 'url'>, options: ConnectOptions = {}): Promise<Peer> {
     const url = new URL(target.url);
     if (options.user !== undefined) url.username = encodeURIComponent(options.user);
     if (options.password !== undefined) url.password = encodeURIComponent(options.password);

@@ -1,7 +1,7 @@
 // basic.consume: tags, exclusive consumers, priorities, whose turn it is.
-import { expect } from 'vitest';
-import { type Channel, type Consumer, scene } from '../../support/amqplib-helpers.ts';
-import { rule, useTarget } from '../../support/target.ts';
+import { expect, onTestFinished } from 'vitest';
+import { type Channel, type Consumer, Peer, scene } from '../../support/amqplib-helpers.ts';
+import { rule, startOwnBroker, useTarget } from '../../support/target.ts';
 
 useTarget();
 
@@ -132,6 +132,30 @@ rule('6.2.exclusive', 'a queue with a single active consumer takes no exclusive 
     method: CONSUME,
   });
 });
+
+rule(
+  '6.2.limit',
+  'a third consumer where two are allowed; another channel has its own two',
+  async () => {
+    const broker = await startOwnBroker({ consumerMaxPerChannel: 2 });
+    onTestFinished(() => broker.stop());
+    const peer = await Peer.connect(broker);
+    const [channel, other] = [await peer.channel(), await peer.channel()];
+    await channel.call('queue.declare', { queue: 'q' });
+    for (const each of [channel, other]) {
+      await each.consume('q');
+      const second = await each.consume('q');
+      await second.cancel();
+      await each.consume('q');
+    }
+    await channel.refused(() => channel.consume('q'), {
+      code: 530,
+      text: 'reached maximum (2) of consumers per channel',
+      method: CONSUME,
+    });
+  },
+  { ownOnly: 'the limit is a setting of the broker' },
+);
 
 /** A consumer of some priority on a channel of its own. */
 async function prioritised(

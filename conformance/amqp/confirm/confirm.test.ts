@@ -252,6 +252,16 @@ rule('7.2.once', 'several channels at once do not disturb each other', async (ta
   await t.channel.untilReady(queue, 600);
 });
 
+rule('7.2.multiple', 'a single confirm does not say multiple', async (target) => {
+  const t = await scene(target);
+  const queue = await t.queue({ durable: true });
+  await t.channel.confirms();
+  for (const deliveryTag of [1, 2, 3]) {
+    t.channel.publish('', queue, 'x', { deliveryMode: 2 });
+    expect((await t.channel.next('basic.ack')).fields).toEqual({ deliveryTag, multiple: false });
+  }
+});
+
 rule('7.2.multiple', 'accepted and rejected messages in turn', async (target) => {
   const t = await scene(target);
   const open = await t.queue({ durable: true });
