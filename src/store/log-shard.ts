@@ -1,18 +1,18 @@
 // The open log: the calls of `Shard`, the group commit, what the listener is told. Owns when a batch is sealed and what is durable.
-// What a batch becomes on disk: open-batch.ts; reading: reader.ts; tidying: space.ts.
+// Where entries go: appender.ts; what a batch becomes on disk: open-batch.ts; reading: reader.ts; tidying: space.ts.
 // Invariants: one write at a time; tickets become durable in order; the listener is called from the top of an event-loop iteration
 // only; after `lost` nothing is written, kept or reported any more.
 
 import { assert } from '../base/assert.ts';
+import { Appender } from './appender.ts';
 import { SharedMessage } from './body-pack.ts';
 import { HEAD_KEY } from './keys.ts';
 import type { LogState } from './log-state.ts';
 import { OpenBatch } from './open-batch.ts';
 import type { QueueLog } from './queue-log.ts';
 import { Reader } from './reader.ts';
-import { RECORD_HEAD_MAX, RECORDS_AT, writeRecordHead } from './records.ts';
 import { recover } from './recovery.ts';
-import { FLIGHT, GONE, OPEN, Segment, SPAN_MAX, STORED } from './segment.ts';
+import { FLIGHT, GONE, OPEN, STORED } from './segment.ts';
 import { Space } from './space.ts';
 import type {
   EnqueueOptions,
@@ -30,18 +30,13 @@ import type {
 } from './store.ts';
 import { StoreError } from './store.ts';
 
-/** The mark of a queue is written once for so many positions: it says how far they may have been used. */
-const HORIZON_STEP = 65_536;
 /** An open segment in which nothing lives any more is let go at once from this size on, so that its memory is used again. */
 const DISCARD_BYTES_MIN = 32 * 1024;
-/** Smallest buffer of a segment. */
-const SEGMENT_BYTES_FIRST = 512;
-const NOTHING = new Uint8Array(0);
-
 export class LogShard implements Shard {
   readonly #state: LogState;
   readonly #listener: ShardListener;
   readonly #open: OpenBatch;
+  readonly #appender: Appender;
   readonly #reader: Reader;
   readonly #space: Space;
   #ticket: Ticket;
@@ -68,6 +63,7 @@ export class LogShard implements Shard {
     this.#state = state;
     this.#listener = listener;
     this.#open = new OpenBatch(state);
+    this.#appender = new Appender(state, this.#open);
     this.#reader = new Reader(state);
     this.#space = new Space(state, this.#open, () => this.commit());
     this.#ticket = lastCommit + 1;
@@ -103,20 +99,8 @@ export class LogShard implements Shard {
     options: EnqueueOptions | null,
   ): Ticket {
     if (this.#ended !== null) return this.#ticket;
-    const length = head.length + end - start;
-    const segment = this.#append(this.#queueOf(queue), position, length, options);
-    const target = segment.buffer!;
-    let at = writeRecordHead(target, segment.length, position - segment.last, length, options, 0, 0);
-    if (head.length > 0) {
-      target.set(head, at);
-      at += head.length;
-    }
-    if (end > start) {
-      target.set(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end), at);
-      at += end - start;
-    }
-    this.#appended(segment, position, at);
-    return this.#ticket;
+    this.#appender.append(this.#queueOf(queue), position, head, buffer, start, end, options);
+    return this.#appended();
   }
 
   share(head: Uint8Array, buffer: Uint8Array, start: number, end: number): SharedBytes {
@@ -134,33 +118,8 @@ export class LogShard implements Shard {
       shared instanceof SharedMessage && shared.commit === this.#ticket,
       'shared bytes are used in the run they come from',
     );
-    if (shared.byteLength < this.#state.options.sharedBytesMin) {
-      if (shared.head.length === 0)
-        return this.enqueue(queue, position, NOTHING, shared.body, 0, shared.body.length, options);
-      return this.enqueue(queue, position, shared.head, shared.body, 0, shared.body.length, options);
-    }
-    let pack = shared.pack;
-    if (pack === null) {
-      pack = this.#open.packFor(shared.byteLength);
-      shared.pack = pack;
-      shared.index = pack.append(shared.head, shared.body);
-      this.#open.bytes += shared.byteLength;
-    }
-    const segment = this.#append(this.#queueOf(queue), position, 0, options);
-    pack.name(shared.index);
-    segment.shares = true;
-    segment.sharedBytes += shared.byteLength;
-    const at = writeRecordHead(
-      segment.buffer!,
-      segment.length,
-      position - segment.last,
-      shared.byteLength,
-      options,
-      pack.number,
-      shared.index,
-    );
-    this.#appended(segment, position, at);
-    return this.#ticket;
+    this.#appender.appendShared(this.#queueOf(queue), position, shared, options);
+    return this.#appended();
   }
 
   remove(queue: QueueNo, position: Position): Ticket {
@@ -249,7 +208,7 @@ export class LogShard implements Shard {
     const before = log.deliveredUpTo.get(lane);
     if (before === undefined || before < upTo) {
       log.deliveredUpTo.set(lane, upTo);
-      this.#mark(log);
+      this.#open.mark(log);
       this.#open.sync = true;
     }
     return this.#use();
@@ -328,6 +287,14 @@ export class LogShard implements Shard {
     });
   }
 
+  #appended(): Ticket {
+    const open = this.#open;
+    open.used = true;
+    if (!this.#pressure && open.bytes + this.#flightBytes > this.#state.options.pendingBytesHigh)
+      this.#pressOn();
+    return this.#ticket;
+  }
+
   #use(): Ticket {
     this.#open.used = true;
     return this.#ticket;
@@ -350,76 +317,8 @@ export class LogShard implements Shard {
     return log;
   }
 
-  #mark(log: QueueLog): void {
-    log.markChanged = true;
-    if (!log.touched) this.#open.touch(log);
-  }
-
-  /** The open segment with room for a message of this length at this position. */
-  #append(log: QueueLog, position: Position, length: number, options: EnqueueOptions | null): Segment {
-    assert(position >= log.nextPosition, 'positions of a queue rise');
-    if (position >= log.horizon) {
-      log.horizon = position + HORIZON_STEP;
-      this.#mark(log);
-    }
-    const need = length + RECORD_HEAD_MAX;
-    let segment = log.open;
-    if (segment === null || !this.#hasRoom(segment, position, need)) {
-      segment = this.#newSegment(log, position, need);
-    } else if (segment.length + need > segment.buffer!.length) {
-      this.#grow(segment, need);
-    }
-    if (options === null || options.transient !== true) {
-      segment.persistent++;
-      this.#open.sync = true;
-    }
-    if (position !== segment.last + 1) segment.skipTo(position);
-    log.nextPosition = position + 1;
-    return segment;
-  }
-
-  #appended(segment: Segment, position: Position, end: number): void {
-    const open = this.#open;
-    open.used = true;
-    open.bytes += end - segment.length;
-    segment.last = position;
-    segment.length = end;
-    segment.count++;
-    segment.live++;
-    this.#state.liveEntries++;
-    if (!this.#pressure && open.bytes + this.#flightBytes > this.#state.options.pendingBytesHigh)
-      this.#pressOn();
-  }
-
-  #hasRoom(segment: Segment, position: Position, need: number): boolean {
-    const bytesMax = RECORDS_AT + this.#state.options.segmentBytesMax;
-    return segment.length + segment.sharedBytes + need <= bytesMax && position - segment.first < SPAN_MAX;
-  }
-
-  #newSegment(log: QueueLog, position: Position, need: number): Segment {
-    const state = this.#state;
-    const bytes = Math.max(
-      RECORDS_AT + need,
-      Math.min(log.sizeHint, state.options.segmentBytesMax),
-      SEGMENT_BYTES_FIRST,
-    );
-    const segment = new Segment(state.nextSegment++, position, state.pool.take(bytes));
-    state.segments++;
-    log.segments.push(segment);
-    log.opened.push(segment);
-    log.open = segment;
-    if (!log.touched) this.#open.touch(log);
-    return segment;
-  }
-
-  #grow(segment: Segment, need: number): void {
-    const { pool } = this.#state;
-    const before = segment.buffer!;
-    const after = pool.take(Math.max(before.length * 2, segment.length + need));
-    before.copy(after, 0, 0, segment.length);
-    if (!segment.exposed) pool.give(before);
-    segment.buffer = after;
-    segment.exposed = false;
+  #eased(): boolean {
+    return this.pendingBytes <= this.#state.options.pendingBytesHigh / 2;
   }
 
   #pressOn(): void {
@@ -461,7 +360,7 @@ export class LogShard implements Shard {
     // The disk goes on working while the broker confirms.
     if (this.#open.used) this.#seal();
     this.#listener.durable(ticket);
-    if (this.#pressure && this.pendingBytes <= this.#state.options.pendingBytesHigh / 2) {
+    if (this.#pressure && this.#eased()) {
       this.#pressure = false;
       this.#listener.pressure(false);
     }

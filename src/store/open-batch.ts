@@ -46,6 +46,12 @@ export class OpenBatch {
     this.#touched.push(queue);
   }
 
+  /** The queue's mark is to be written. */
+  mark(queue: QueueLog): void {
+    queue.markChanged = true;
+    if (!queue.touched) this.touch(queue);
+  }
+
   /** Something in an earlier batch's segment changed. */
   change(queue: QueueLog, segment: Segment): void {
     segment.dirty = true;
