@@ -205,8 +205,7 @@ export class LogShard implements Shard {
     if (this.#ended !== null) return this.#ticket;
     const log = this.#queueOf(queue);
     log.deliveredUpTo ??= new Map();
-    const before = log.deliveredUpTo.get(lane);
-    if (before === undefined || before < upTo) {
+    if (log.deliveredUpTo.get(lane) !== upTo) {
       log.deliveredUpTo.set(lane, upTo);
       this.#open.mark(log);
       this.#open.sync = true;

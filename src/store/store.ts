@@ -127,6 +127,7 @@ export interface Shard {
   /**
    * Everything of the lane with position <= upTo may have been delivered: after a crash it makes the `redelivered` mark.
    * The caller delivers an entry only when the mark that covers it is durable, or is in the same or an earlier batch than the entry.
+   * The latest call counts: a caller that marked ahead of its deliveries may set the mark back when it stops.
    */
   delivered(queue: QueueNo, lane: Lane, upTo: Position): Ticket;
   /** Writes (or with null deletes) a definition in the open batch. */

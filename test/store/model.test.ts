@@ -129,7 +129,8 @@ class Run {
         model.returned(queue, position, returns),
       );
     } else if (what < 92) {
-      const [lane, upTo] = [this.random.below(3), this.model.queues.get(queue)?.used ?? 0];
+      const used = this.model.queues.get(queue)?.used ?? 0;
+      const [lane, upTo] = [this.random.below(3), Math.max(0, used + this.random.below(2000) - 1000)];
       this.change(shard.delivered(queue, lane, upTo), (model) => model.delivered(queue, lane, upTo));
     } else if (what < 96) {
       const key = `key${this.random.below(5)}`;

@@ -64,8 +64,7 @@ export class Model {
   }
 
   delivered(number: QueueNo, lane: Lane, upTo: Position): void {
-    const marks = this.queue(number).deliveredUpTo;
-    marks.set(lane, Math.max(upTo, marks.get(lane) ?? 0));
+    this.queue(number).deliveredUpTo.set(lane, upTo);
   }
 
   clone(): Model {
