@@ -1,7 +1,8 @@
 // Debian's amqp-tools, built on the C client: what shell scripts use.
 import { execFile, spawnSync } from 'node:child_process';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { Peer, uniqueName } from '../support/amqplib-helpers.ts';
+import { Peer } from '../support/peer.ts';
+import { uniqueName } from '../support/scene.ts';
 import { useTarget } from '../support/target.ts';
 
 const target = useTarget();

@@ -1,8 +1,7 @@
 // What a test waits for: items pushed by callbacks, taken one by one in their order.
 // Invariant: `next` always ends, with an item or after WAIT_MS with a sentence that says what was missing.
 
-/** How long a test waits for one item. Not a pause: only failures take it. */
-const WAIT_MS = 5_000;
+import { WAIT_MS } from './waiting.ts';
 
 /** Items in order of arrival. */
 export class Inbox<T> {

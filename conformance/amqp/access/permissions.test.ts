@@ -1,7 +1,8 @@
 // Permissions of resources and topics: which operation asks for which, and the words of the refusal.
 import { expect } from 'vitest';
 import { type Account, useAccounts } from '../../support/accounts.ts';
-import { type Channel, type Scene, scene, uniqueName } from '../../support/amqplib-helpers.ts';
+import type { Channel } from '../../support/channel.ts';
+import { type Scene, scene, uniqueName } from '../../support/scene.ts';
 import { type RuleTest, rule, type Target } from '../../support/target.ts';
 
 const run = uniqueName('run');

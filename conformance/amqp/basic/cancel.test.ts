@@ -1,6 +1,6 @@
 // basic.cancel from the client.
 import { expect } from 'vitest';
-import { scene } from '../../support/amqplib-helpers.ts';
+import { scene } from '../../support/scene.ts';
 import { rule, type Target, useTarget } from '../../support/target.ts';
 
 useTarget();

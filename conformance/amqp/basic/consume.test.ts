@@ -1,6 +1,8 @@
 // basic.consume: tags, exclusive consumers, priorities, whose turn it is.
 import { expect, onTestFinished } from 'vitest';
-import { type Channel, type Consumer, Peer, scene } from '../../support/amqplib-helpers.ts';
+import type { Channel, Consumer } from '../../support/channel.ts';
+import { Peer } from '../../support/peer.ts';
+import { scene } from '../../support/scene.ts';
 import { rule, startOwnBroker, useTarget } from '../../support/target.ts';
 
 useTarget();

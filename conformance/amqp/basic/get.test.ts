@@ -1,6 +1,6 @@
 // basic.get.
 import { expect } from 'vitest';
-import { scene } from '../../support/amqplib-helpers.ts';
+import { scene } from '../../support/scene.ts';
 import { rule, useTarget } from '../../support/target.ts';
 
 useTarget();

@@ -1,6 +1,6 @@
 // basic.publish: what is refused, what arrives, what comes back.
 import { expect } from 'vitest';
-import { type Scene, scene } from '../../support/amqplib-helpers.ts';
+import { type Scene, scene } from '../../support/scene.ts';
 import { rule, type Target, useTarget } from '../../support/target.ts';
 
 useTarget();

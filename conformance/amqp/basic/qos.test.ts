@@ -1,6 +1,7 @@
 // basic.qos: how much a consumer or a channel may hold unacknowledged.
 import { expect } from 'vitest';
-import { type Channel, type Consumer, type Scene, scene } from '../../support/amqplib-helpers.ts';
+import type { Channel, Consumer } from '../../support/channel.ts';
+import { type Scene, scene } from '../../support/scene.ts';
 import { rule, useTarget } from '../../support/target.ts';
 
 useTarget();

@@ -1,6 +1,7 @@
 // Direct reply-to: answers without a queue of one's own.
 import { expect } from 'vitest';
-import { type Channel, type Consumer, type Scene, scene } from '../../support/amqplib-helpers.ts';
+import type { Channel, Consumer } from '../../support/channel.ts';
+import { type Scene, scene } from '../../support/scene.ts';
 import { rule, type Target, useTarget } from '../../support/target.ts';
 
 useTarget();

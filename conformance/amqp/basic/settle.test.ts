@@ -1,6 +1,7 @@
 // Delivery tags, ack, nack and reject; where a requeued message goes; what ends a channel.
 import { expect } from 'vitest';
-import { type Channel, type Message, type Scene, scene } from '../../support/amqplib-helpers.ts';
+import type { Channel, Message } from '../../support/channel.ts';
+import { type Scene, scene } from '../../support/scene.ts';
 import { rule, useTarget } from '../../support/target.ts';
 
 useTarget();

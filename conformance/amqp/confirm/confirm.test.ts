@@ -1,6 +1,7 @@
 // Publisher confirms: when, in which order, and each exactly once.
 import { expect } from 'vitest';
-import { type Channel, scene } from '../../support/amqplib-helpers.ts';
+import type { Channel } from '../../support/channel.ts';
+import { scene } from '../../support/scene.ts';
 import { rule, useTarget } from '../../support/target.ts';
 
 useTarget();

@@ -1,6 +1,6 @@
 // Bindings: what may be bound, what makes two bindings the same, cycles.
 import { expect } from 'vitest';
-import { scene } from '../../support/amqplib-helpers.ts';
+import { scene } from '../../support/scene.ts';
 import { rule, useTarget } from '../../support/target.ts';
 
 useTarget();

@@ -1,6 +1,6 @@
 // exchange.declare: the predeclared exchanges, what is refused and with which words.
 import { expect } from 'vitest';
-import { scene } from '../../support/amqplib-helpers.ts';
+import { scene } from '../../support/scene.ts';
 import { rule, useTarget } from '../../support/target.ts';
 
 useTarget();

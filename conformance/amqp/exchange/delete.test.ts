@@ -1,6 +1,7 @@
 // exchange.delete, internal exchanges, auto-delete exchanges.
 import { expect } from 'vitest';
-import { type Channel, type Scene, scene } from '../../support/amqplib-helpers.ts';
+import type { Channel } from '../../support/channel.ts';
+import { type Scene, scene } from '../../support/scene.ts';
 import { rule, useTarget } from '../../support/target.ts';
 
 useTarget();

@@ -1,6 +1,6 @@
 // The headers exchange: x-match, which values are equal, what is refused.
 import { expect } from 'vitest';
-import { scene } from '../../support/amqplib-helpers.ts';
+import { scene } from '../../support/scene.ts';
 import { type RuleTest, rule, type Target, useTarget } from '../../support/target.ts';
 
 useTarget();

@@ -1,6 +1,6 @@
 // Routing by direct and fanout exchanges, through bound exchanges and to alternate exchanges.
 import { expect } from 'vitest';
-import { scene } from '../../support/amqplib-helpers.ts';
+import { scene } from '../../support/scene.ts';
 import { rule, useTarget } from '../../support/target.ts';
 
 useTarget();

@@ -1,6 +1,6 @@
 // The topic exchange: every row of the edge-case table, then all patterns against all keys by an independent matcher.
 import { expect } from 'vitest';
-import { type Scene, scene } from '../../support/amqplib-helpers.ts';
+import { type Scene, scene } from '../../support/scene.ts';
 import { rule, useTarget } from '../../support/target.ts';
 
 useTarget();

@@ -1,8 +1,9 @@
 // Random consumers that come, hold, settle, requeue and go, while messages arrive: what no interleaving may break.
 // A failure prints its seed: MODEL_SEED=n runs that one alone, MODEL_SEEDS=n the first n.
 import { expect } from 'vitest';
-import { type Channel, type Consumer, type Scene, scene } from '../../support/amqplib-helpers.ts';
+import type { Channel, Consumer } from '../../support/channel.ts';
 import { Random } from '../../support/random.ts';
+import { type Scene, scene } from '../../support/scene.ts';
 import { rule, type Target, useTarget } from '../../support/target.ts';
 
 useTarget();

@@ -1,8 +1,9 @@
 // Random scripts on one queue, held against a plain list.
 // A failure prints its seed: MODEL_SEED=n runs that one alone, MODEL_SEEDS=n the first n.
 import { expect } from 'vitest';
-import { type Channel, type Scene, scene } from '../../support/amqplib-helpers.ts';
+import type { Channel } from '../../support/channel.ts';
 import { Random } from '../../support/random.ts';
+import { type Scene, scene } from '../../support/scene.ts';
 import { rule, type Target, useTarget } from '../../support/target.ts';
 
 useTarget();

@@ -1,8 +1,8 @@
 // Random topologies of exchanges and queues, held against the rules of routing written down as plainly as possible.
 // A failure prints its seed: MODEL_SEED=n runs that one alone, MODEL_SEEDS=n the first n.
 import { expect } from 'vitest';
-import { scene } from '../../support/amqplib-helpers.ts';
 import { Random } from '../../support/random.ts';
+import { scene } from '../../support/scene.ts';
 import { rule, type Target, useTarget } from '../../support/target.ts';
 
 useTarget();

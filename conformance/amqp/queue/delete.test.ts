@@ -1,6 +1,6 @@
 // Passive declare, purge, delete, and everything that follows from the end of a queue.
 import { expect } from 'vitest';
-import { type Scene, scene } from '../../support/amqplib-helpers.ts';
+import { type Scene, scene } from '../../support/scene.ts';
 import { rule, useTarget } from '../../support/target.ts';
 
 useTarget();

@@ -1,6 +1,6 @@
 // Exclusive queues as other connections see them.
 import { expect } from 'vitest';
-import { scene } from '../../support/amqplib-helpers.ts';
+import { scene } from '../../support/scene.ts';
 import { rule, useTarget } from '../../support/target.ts';
 
 useTarget();

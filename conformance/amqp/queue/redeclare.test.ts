@@ -1,6 +1,6 @@
 // Declaring a queue that exists: what must be equal, and the words for what is not.
 import { expect } from 'vitest';
-import { scene } from '../../support/amqplib-helpers.ts';
+import { scene } from '../../support/scene.ts';
 import { type RuleTest, rule, type Target, useTarget } from '../../support/target.ts';
 
 useTarget();

@@ -3,7 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
-import { type Channel, Peer } from '../../support/amqplib-helpers.ts';
+import type { Channel } from '../../support/channel.ts';
+import { Peer } from '../../support/peer.ts';
 import { rule, startOwnBroker, useTarget } from '../../support/target.ts';
 
 useTarget();

@@ -1,20 +1,23 @@
-// The hands of the behaviour rules: connections whose bytes amqplib encodes, channels that keep a journal of every frame
-// the server sent, and one Scene per test that names things uniquely and removes them afterwards.
-// Owns no expectation of its own beyond two: replies come in the order of the requests, and nothing follows a channel.close.
-// Must not know which broker it talks to: the address comes from the target.
-// Invariant: a wait always ends, by what it waits for, by the end of its channel or connection, or by WAIT_MS.
+// One channel of a test: requests whose bytes amqplib encodes, and a journal of every frame the server sent.
+// Owns two expectations of its own: replies come in the order of the requests, and nothing follows a channel.close.
+// Must not know which broker it talks to.
+// Invariant: a wait ends by what it waits for, by the end of the channel or connection, or by WAIT_MS.
 
-import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
-import { dirname, join } from 'node:path';
 import { inspect } from 'node:util';
-import * as amqplib from 'amqplib';
-import { expect, onTestFinished } from 'vitest';
+import type * as amqplib from 'amqplib';
+import { expect } from 'vitest';
+import {
+  type Closing,
+  checkClosing,
+  closingOf,
+  type ExpectedRefusal,
+  methodName,
+  Refusal,
+} from './closing.ts';
+import type { Peer } from './peer.ts';
 import { methodId } from './raw-client.ts';
-import type { Target } from './target.ts';
-
-/** How long a test waits for a single answer before it says that none came. Not a pause: only failures take it. */
-const WAIT_MS = 5_000;
+import { WAIT_MS, type Waiter, within } from './waiting.ts';
 
 type Fields = Record<string, unknown>;
 
@@ -37,7 +40,7 @@ interface ChannelSlot {
 }
 
 /** The part of amqplib's connection that the helpers drive. */
-interface WireConnection {
+export interface WireConnection {
   channels: (ChannelSlot | null)[];
   serverProperties: Fields;
   stream: Socket;
@@ -51,72 +54,6 @@ interface WireConnection {
     body: Buffer,
   ): boolean;
   on(event: 'close', listener: (error?: Error) => void): void;
-}
-
-const require = createRequire(import.meta.url);
-const defs = require(join(dirname(require.resolve('amqplib')), 'lib', 'defs.js')) as {
-  readonly [name: string]: unknown;
-};
-
-const REPLY_NAMES: Readonly<Record<number, string>> = {
-  311: 'CONTENT_TOO_LARGE',
-  312: 'NO_ROUTE',
-  320: 'CONNECTION_FORCED',
-  403: 'ACCESS_REFUSED',
-  404: 'NOT_FOUND',
-  405: 'RESOURCE_LOCKED',
-  406: 'PRECONDITION_FAILED',
-  501: 'FRAME_ERROR',
-  502: 'SYNTAX_ERROR',
-  503: 'COMMAND_INVALID',
-  504: 'CHANNEL_ERROR',
-  505: 'UNEXPECTED_FRAME',
-  506: 'RESOURCE_ERROR',
-  530: 'NOT_ALLOWED',
-  540: 'NOT_IMPLEMENTED',
-  541: 'INTERNAL_ERROR',
-};
-
-const SOFT_CODES = new Set([311, 312, 313, 403, 404, 405, 406]);
-
-const methodNames = new Map<number, string>();
-
-/** Numeric id to `queue.declare-ok`; `null` for 0, `class.method` in figures for unknown ids. */
-function methodName(id: number): string | null {
-  if (id === 0) return null;
-  let name = methodNames.get(id);
-  if (name === undefined) {
-    const known = Object.entries(defs).find(([key, value]) => value === id && key !== 'FRAME_OVERHEAD');
-    name =
-      known === undefined
-        ? `${id >>> 16}.${id & 0xffff}`
-        : known[0].replace(/^([A-Z][a-z]+)(.*)$/, (_all, first: string, rest: string) => {
-            const words = rest.replace(/([A-Z])/g, '-$1').toLowerCase();
-            return `${first.toLowerCase()}.${words.slice(1)}`;
-          });
-    methodNames.set(id, name);
-  }
-  return name;
-}
-
-/** Why the server ended a channel or a connection. `code` 0 = the socket ended without a word. */
-export interface Closing {
-  readonly scope: 'channel' | 'connection';
-  readonly code: number;
-  readonly text: string;
-  /** The method the server blames, such as `queue.bind`; null when it blames none. */
-  readonly method: string | null;
-}
-
-/** What a pending call is rejected with when the server closes the channel or the connection. */
-export class Refusal extends Error {
-  readonly closing: Closing;
-
-  constructor(closing: Closing) {
-    super(`${closing.scope} closed: ${closing.code} ${closing.text} (${closing.method ?? 'no method'})`);
-    this.name = 'Refusal';
-    this.closing = closing;
-  }
 }
 
 /** One method the server sent on a channel, with its content if it carries any. */
@@ -163,60 +100,9 @@ function toMessage(received: Received): Message {
   };
 }
 
-interface Waiter<T> {
-  resolve(value: T): void;
-  reject(error: Error): void;
-}
-
-/** A promise that is rejected with `what` after WAIT_MS, so that a silent broker fails a test with a clear sentence. */
-function within<T>(what: () => string, start: (waiter: Waiter<T>) => void): Promise<T> {
-  const trace = new Error();
-  return new Promise<T>((resolve, reject) => {
-    const timer = setTimeout(() => {
-      trace.message = what();
-      reject(trace);
-    }, WAIT_MS);
-    start({
-      resolve: (value) => {
-        clearTimeout(timer);
-        resolve(value);
-      },
-      reject: (error) => {
-        clearTimeout(timer);
-        reject(error);
-      },
-    });
-  });
-}
-
 interface PendingCall extends Waiter<Received> {
   readonly request: string;
   readonly replies: readonly string[];
-}
-
-/** What a test expects of a refusal: the explanation without the reply name in front, and the blamed method. */
-export interface ExpectedRefusal {
-  readonly code: number;
-  /** The explanation, the whole reply text when `wholeText` is set, or a pattern for the explanation. */
-  readonly text: string | RegExp;
-  readonly method: string | null;
-  readonly scope?: 'channel' | 'connection';
-}
-
-/** Throws unless `closing` is what was expected, reply name, scope and blamed method included. */
-export function checkClosing(closing: Closing, expected: ExpectedRefusal): void {
-  const name = REPLY_NAMES[expected.code]!;
-  const scope = expected.scope ?? (SOFT_CODES.has(expected.code) ? 'channel' : 'connection');
-  const actual = { scope: closing.scope, code: closing.code, text: closing.text, method: closing.method };
-  if (typeof expected.text === 'string') {
-    // The reply text is a short string: 255 bytes at most.
-    const text = Buffer.from(`${name} - ${expected.text}`).subarray(0, 255).toString();
-    expect(actual).toEqual({ scope, code: expected.code, text, method: expected.method });
-  } else {
-    expect(actual).toEqual({ scope, code: expected.code, text: closing.text, method: expected.method });
-    expect(closing.text.startsWith(`${name} - `)).toBe(true);
-    expect(closing.text.slice(name.length + 3)).toMatch(expected.text);
-  }
 }
 
 /** One channel: calls, sends, and everything the server said on it, in order. */
@@ -572,24 +458,8 @@ export class Channel {
       while (this.settledAbove.delete(this.settledUpTo + 1)) this.settledUpTo++;
     }
     if (received.method === 'channel.close') {
-      const {
-        replyCode,
-        replyText,
-        classId,
-        methodId: method,
-      } = received.fields as {
-        replyCode: number;
-        replyText: string;
-        classId: number;
-        methodId: number;
-      };
       this.wire.sendMethod(this.number, methodId('channel.close-ok'), {});
-      this.end({
-        scope: 'channel',
-        code: replyCode,
-        text: replyText,
-        method: methodName((classId << 16) | method),
-      });
+      this.end(closingOf('channel', received.fields));
       return;
     }
     const head = this.calls[0];
@@ -658,239 +528,4 @@ export class Consumer {
   async cancel(): Promise<void> {
     await this.channel.call('basic.cancel', { consumerTag: this.tag });
   }
-}
-
-/** How a test connects, where it differs from the target's address. */
-export interface ConnectOptions {
-  readonly user?: string;
-  readonly password?: string;
-  readonly vhost?: string;
-  readonly clientProperties?: Fields;
-}
-
-/** One connection. */
-export class Peer {
-  /** How the server ended the connection; null while it lives or when we closed it. */
-  closing: Closing | null = null;
-  /** What the server did that no server may do, whatever the rule under test. */
-  readonly violations: string[] = [];
-  readonly channels: Channel[] = [];
-  private readonly wire: WireConnection;
-  private readonly model: amqplib.ChannelModel;
-  private open = true;
-  private nextChannel = 1;
-  private readonly ended: Promise<Closing>;
-
-  private constructor(model: amqplib.ChannelModel) {
-    this.model = model;
-    this.wire = model.connection as unknown as WireConnection;
-    const zero = this.wire.channels[0]!.channel;
-    const accept = zero.accept;
-    zero.accept = (frame) => {
-      if (frame.id === methodId('connection.close')) {
-        const {
-          replyCode,
-          replyText,
-          classId,
-          methodId: method,
-        } = frame.fields as {
-          replyCode: number;
-          replyText: string;
-          classId: number;
-          methodId: number;
-        };
-        this.closing = {
-          scope: 'connection',
-          code: replyCode,
-          text: replyText,
-          method: methodName((classId << 16) | method),
-        };
-      }
-      accept(frame);
-    };
-    // The journal tells the story; the event must only not be fatal.
-    model.on('error', () => undefined);
-    this.ended = new Promise((resolve) => {
-      model.on('close', () => {
-        this.open = false;
-        resolve(this.closing ?? { scope: 'connection', code: 0, text: '', method: null });
-      });
-    });
-  }
-
-  /** Opens a connection. Rejects with amqplib's error when the handshake is refused. */
-  static async connect(target: Pick<Target, 'url'>, options: ConnectOptions = {}): Promise<Peer> {
-    const url = new URL(target.url);
-    if (options.user !== undefined) url.username = encodeURIComponent(options.user);
-    if (options.password !== undefined) url.password = encodeURIComponent(options.password);
-    if (options.vhost !== undefined) url.pathname = `/${encodeURIComponent(options.vhost)}`;
-    const model = await amqplib.connect(url.href, {
-      noDelay: true,
-      ...(options.clientProperties === undefined ? {} : { clientProperties: options.clientProperties }),
-    });
-    return new Peer(model);
-  }
-
-  /** Whether neither side has ended the connection. */
-  get isOpen(): boolean {
-    return this.open;
-  }
-
-  get serverProperties(): Fields {
-    return this.wire.serverProperties;
-  }
-
-  /** Opens the next channel. */
-  async channel(): Promise<Channel> {
-    const channel = new Channel(this, this.wire, this.nextChannel++);
-    this.channels.push(channel);
-    await channel.call('channel.open');
-    return channel;
-  }
-
-  /** Waits until the server has ended the connection. */
-  closed(): Promise<Closing> {
-    return within(
-      () => 'the server did not close the connection',
-      (waiter) => void this.ended.then(waiter.resolve, waiter.reject),
-    );
-  }
-
-  /** Closes the connection in order and waits for close-ok. */
-  async close(): Promise<void> {
-    if (!this.open) return;
-    this.open = false;
-    await this.model.close();
-  }
-
-  /** Ends the TCP connection without a word, as a crashed client does. */
-  cut(): void {
-    this.open = false;
-    this.wire.stream.destroy();
-  }
-}
-
-let nameCounter = 0;
-// Several files run at once, and a name must be new to a broker that other runs have used.
-const namePrefix = `conf-${process.pid.toString(36)}-${Date.now().toString(36)}`;
-
-/** A name no other test uses. */
-export function uniqueName(label: string): string {
-  return `${namePrefix}-${++nameCounter}-${label}`;
-}
-
-/** One test's connections and the things it declared, all removed when the test ends. */
-export class Scene {
-  /** The first connection of the test. */
-  readonly peer: Peer;
-  /** The first channel of the first connection. */
-  readonly channel: Channel;
-  /** The vhost the target's address names. */
-  readonly vhost: string;
-  /** The user the target's address names. */
-  readonly user: string;
-  private readonly target: Target;
-  private readonly peers: Peer[] = [];
-  private readonly queues: string[] = [];
-  private readonly exchanges: string[] = [];
-
-  private constructor(target: Target, peer: Peer, channel: Channel) {
-    this.target = target;
-    this.peer = peer;
-    this.peers.push(peer);
-    this.channel = channel;
-    const url = new URL(target.url);
-    this.user = url.username === '' ? 'guest' : decodeURIComponent(url.username);
-    const path = url.pathname;
-    this.vhost = path.length > 1 ? decodeURIComponent(path.slice(1)) : '/';
-  }
-
-  /** Connects, opens a channel, and sees to it that everything is removed at the end of the running test. */
-  static async open(target: Target): Promise<Scene> {
-    const peer = await Peer.connect(target);
-    const scene = new Scene(target, peer, await peer.channel());
-    onTestFinished(() => scene.close());
-    return scene;
-  }
-
-  /** A second connection. */
-  async connect(options: ConnectOptions = {}): Promise<Peer> {
-    const peer = await Peer.connect(this.target, options);
-    this.peers.push(peer);
-    return peer;
-  }
-
-  /** A further channel of the first connection. */
-  newChannel(): Promise<Channel> {
-    return this.peer.channel();
-  }
-
-  /** A channel of a new connection, for things that an error of the first connection must not touch. */
-  async stranger(options: ConnectOptions = {}): Promise<Channel> {
-    return (await this.connect(options)).channel();
-  }
-
-  /** A unique name for a queue, removed at the end whoever declares it. */
-  queueName(label = 'queue'): string {
-    const name = uniqueName(label);
-    this.queues.push(name);
-    return name;
-  }
-
-  /** A unique name for an exchange, removed at the end whoever declares it. */
-  exchangeName(label = 'exchange'): string {
-    const name = uniqueName(label);
-    this.exchanges.push(name);
-    return name;
-  }
-
-  /** Declares a queue, non-durable and shared unless told otherwise; its name. */
-  async queue(fields: Fields = {}, channel: Channel = this.channel): Promise<string> {
-    const name = this.queueName();
-    await channel.call('queue.declare', { queue: name, ...fields });
-    return name;
-  }
-
-  /** Declares an exchange; its name. */
-  async exchange(type: string, fields: Fields = {}, channel: Channel = this.channel): Promise<string> {
-    const name = this.exchangeName(type);
-    await channel.call('exchange.declare', { exchange: name, type, ...fields });
-    return name;
-  }
-
-  /** Declares a queue and binds it; its name. */
-  async boundQueue(exchange: string, routingKey = '', args: Fields = {}): Promise<string> {
-    const queue = await this.queue();
-    await this.channel.call('queue.bind', { queue, exchange, routingKey, arguments: args });
-    return queue;
-  }
-
-  /** Removes everything and reports frames that no server may send. */
-  async close(): Promise<void> {
-    const wrong: string[] = [];
-    for (const peer of this.peers) {
-      wrong.push(...peer.violations);
-      for (const channel of peer.channels) {
-        if (channel.afterClose.length > 0)
-          wrong.push(`after channel.close: ${channel.afterClose.join(', ')}`);
-      }
-    }
-    const [first, ...others] = this.peers;
-    await Promise.all(others.map((peer) => peer.close()));
-    if (this.queues.length > 0 || this.exchanges.length > 0) {
-      const janitor = first!.isOpen ? first! : await Peer.connect(this.target);
-      const channel = await janitor.channel();
-      for (const queue of this.queues) channel.send('queue.delete', { queue, nowait: true });
-      for (const exchange of this.exchanges) channel.send('exchange.delete', { exchange, nowait: true });
-      await channel.fence();
-      await janitor.close();
-    }
-    await first!.close();
-    expect(wrong, 'frames no server may send').toEqual([]);
-  }
-}
-
-/** Opens a scene for the running test. */
-export function scene(target: Target): Promise<Scene> {
-  return Scene.open(target);
 }
