@@ -1,5 +1,6 @@
 // From the store to a standing topology: definitions first, through the same vhost calls that clients cause, then queue contents.
-// Owns the order. Nothing is written while it runs, except the removal of what belongs to no queue.
+// Owns the order. Nothing is written while it runs, except the removal of what belongs to no queue: the store compares what it reads
+// with what its last commit left. So no queue has a turn before it has ended.
 
 import { importUsers } from '../auth/definitions.ts';
 import type { Logger } from '../base/logger.ts';
@@ -29,6 +30,8 @@ export async function recover(node: BrokerNode): Promise<Recovered> {
   const stats = await node.shard.recover(sink);
   sink.buildTopology();
   node.definitions.muted = false;
+  // Messages may have expired meanwhile.
+  for (const vhost of node.vhosts.values()) for (const queue of vhost.queues.values()) queue.wake();
   if (stats.orphans !== 0) {
     node.log.warn('messages of queues that no longer exist were dropped', { messages: stats.orphans });
   }

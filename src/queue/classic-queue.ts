@@ -257,7 +257,8 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
     let budget = this.context.deliveriesPerTurn;
     while (budget !== 0) {
       const entry = this.head();
-      if (entry === null || !this.mayDeliver(entry)) break;
+      // Without consumers nothing is marked as delivered.
+      if (entry === null || group.size === 0 || !this.mayDeliver(entry)) break;
       const consumer = group.next();
       if (consumer === null) break;
       this.takeReady(entry);
@@ -330,7 +331,10 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
     this.mark.restore(deliveredUpTo);
   }
 
-  /** Recovery: entries in ascending order. Beyond the memory budget they are only counted. */
+  /**
+   * Recovery: entries in ascending order. Beyond the memory budget they are only counted. Does not wake the queue: its turn may write,
+   * and nothing may be written before all of the store was read.
+   */
   restore(run: readonly StoredEntry[]): void {
     for (let i = 0; i < run.length; i++) {
       const stored = run[i]!;
@@ -339,15 +343,11 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
     }
     const last = run[run.length - 1];
     if (last !== undefined && last.position >= this.nextPosition) this.nextPosition = last.position + 1;
-    this.wake();
   }
 
   /** Before a clean stop: the redelivered mark is set back to what was really delivered. */
   settleMark(): void {
-    if (!this.durable) return;
-    const next = this.ready.peek();
-    const cold = this.pager.count === 0 ? this.nextPosition : this.pager.firstUnread;
-    this.mark.settle((next === null ? cold : next.position) - 1);
+    if (this.durable) this.mark.settle();
   }
 
   // ── the pager's view ──
@@ -485,6 +485,7 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
   }
 
   private holdUnacked(entry: Entry): void {
+    this.mark.handOut(entry.position);
     entry.previous = this.lastUnacked;
     if (this.lastUnacked !== null) this.lastUnacked.next = entry;
     this.lastUnacked = entry;

@@ -19,6 +19,8 @@ export class DeliveryMark {
   private ticket = 0;
   /** Entries up to here may have been delivered before the last restart. */
   private recovered = 0;
+  /** Highest position that was handed out since. */
+  private handedOut = 0;
 
   constructor(shard: Shard, queue: QueueNo) {
     this.shard = shard;
@@ -57,8 +59,14 @@ export class DeliveryMark {
     return position <= this.written && entry.ticket >= this.ticket;
   }
 
-  /** Before a clean stop: the mark is set back to what was really delivered. */
-  settle(lastDelivered: number): void {
-    if (lastDelivered < this.written) this.shard.delivered(this.queue, 0, lastDelivered);
+  /** The entry at this position is handed out, and may come back. */
+  handOut(position: number): void {
+    if (position > this.handedOut) this.handedOut = position;
+  }
+
+  /** Before a clean stop: the mark is set back to what was really delivered, now or before an earlier restart. */
+  settle(): void {
+    const upTo = Math.max(this.recovered, this.handedOut);
+    if (upTo < this.written) this.shard.delivered(this.queue, 0, upTo);
   }
 }

@@ -49,11 +49,6 @@ export class Pager {
     this.log = log;
   }
 
-  /** First position that is cold and not read. */
-  get firstUnread(): number {
-    return this.runs[0]?.[0]?.position ?? this.from;
-  }
-
   /** One more entry that is only in the store. */
   add(position: number, bodyLength: number): void {
     if (this.unread === 0) this.from = position;
