@@ -39,6 +39,11 @@ export interface KeyValueEngine {
   /** Reads one key. `done` is called once, from the top of an event-loop iteration. */
   get(key: Buffer, done: GetDone): void;
   /**
+   * Most of what stood from `from` to `to` was deleted. An engine that still keeps at least `bytesMin` bytes there gives the room back;
+   * reads and writes go on meanwhile. `done` is called once, when that is done or was not worth it, never before this returns.
+   */
+  reclaim(from: Buffer, to: Buffer, bytesMin: number, done: () => void): void;
+  /**
    * Calls `visit` for every key >= `from`, ascending, and lets the event loop run in between. A promise that it returns is waited
    * for; what it throws rejects the scan. `visit` may keep key and value.
    */

@@ -69,6 +69,15 @@ export class LevelEngine implements KeyValueEngine {
       );
   }
 
+  reclaim(from: Buffer, to: Buffer, bytesMin: number, done: () => void): void {
+    const database = this.#open() as Database & Compaction;
+    // What goes wrong here goes wrong in a write too, where somebody is told.
+    database
+      .approximateSize(from, to)
+      .then((bytes) => (bytes < bytesMin ? undefined : database.compactRange(from, to)))
+      .then(done, done);
+  }
+
   async scan(from: Buffer, visit: (key: Buffer, value: Buffer) => void | Promise<void>): Promise<void> {
     const iterator = this.#open().iterator({ gte: from, fillCache: false, highWaterMarkBytes: SCAN_BYTES });
     try {
@@ -139,6 +148,12 @@ class LevelBatch implements WriteBatch {
       (error: unknown) => done(writeError(error, this.#location)),
     );
   }
+}
+
+/** What LevelDB can do and a database in a browser cannot: `level`'s types only have what both know. */
+interface Compaction {
+  approximateSize(from: Buffer, to: Buffer): Promise<number>;
+  compactRange(from: Buffer, to: Buffer): Promise<void>;
 }
 
 /** The method behind `batch`, which `level`'s types keep to its implementations. */

@@ -6,6 +6,7 @@ import type { BodyPack } from './body-pack.ts';
 import type { KeyValueEngine } from './engine.ts';
 import type { LogOptions } from './options.ts';
 import { QueueLog } from './queue-log.ts';
+import { Reclaim } from './reclaim.ts';
 import { RECORD_HEAD_MAX, RECORDS_AT } from './records.ts';
 import type { Segment } from './segment.ts';
 import type { QueueNo } from './store.ts';
@@ -25,6 +26,7 @@ export class LogState {
   readonly definitions = new Map<string, number>();
   readonly tally: Tally;
   readonly pool: BlockPool;
+  readonly reclaim: Reclaim;
   nextSegment: number;
   nextPack: number;
   /** Segments that are not GONE. */
@@ -45,6 +47,7 @@ export class LogState {
     this.tally = head === null ? new Tally(0, 0) : new Tally(head.keys, head.hash);
     this.nextSegment = head === null ? 1 : head.nextSegment;
     this.nextPack = head === null ? 1 : head.nextPack;
+    this.reclaim = new Reclaim(engine, options.reclaimBytes);
     this.pool = new BlockPool(RECORDS_AT + options.segmentBytesMax + RECORD_HEAD_MAX);
   }
 

@@ -37,6 +37,10 @@ export class MemoryEngine implements KeyValueEngine {
     });
   }
 
+  reclaim(_from: Buffer, _to: Buffer, _bytesMin: number, done: () => void): void {
+    setImmediate(done);
+  }
+
   async scan(from: Buffer, visit: (key: Buffer, value: Buffer) => void | Promise<void>): Promise<void> {
     const begin = nameOf(from);
     const names = [...this.#values.keys()].filter((name) => name >= begin).sort();

@@ -106,6 +106,7 @@ export class OpenBatch {
     this.#state.unaccount(segment);
     this.#operations.remove(segmentKey(queue.number, segment.number));
     tally.remove(segment.hash);
+    this.#state.reclaim.noteSegment(queue.number, segment.number, segment.length);
     if (segment.settled) this.#removeSettlement(queue, segment);
     this.unnamePacks(segment);
     this.#retire(queue, segment);
@@ -393,6 +394,7 @@ export class OpenBatch {
         if (!pack.stored) continue;
         tally.remove(pack.hash);
         this.#operations.remove(packKey(pack.number));
+        this.#state.reclaim.notePack(pack.number, pack.bytes);
       } else if (!pack.stored) {
         const key = packKey(pack.number);
         const value = pack.seal();

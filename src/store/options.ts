@@ -27,6 +27,8 @@ export interface LogOptions {
   readonly rewriteShareMax: number;
   /** A segment that remembers so many failed deliveries is rewritten, which stores them in its records. */
   readonly returnsFold: number;
+  /** Deleted bytes from which on the engine is asked to give their room back to the disk. */
+  readonly reclaimBytes: number;
   /** Bytes that one rewriting may read; one is under way at a time. */
   readonly rewriteBytesMax: number;
 }
@@ -59,6 +61,7 @@ export const LOG_DEFAULTS: LogOptions = Object.freeze({
   deadShareMin: 0.5,
   rewriteShareMax: 0.5,
   returnsFold: 256,
+  reclaimBytes: 256 * MIB,
   rewriteBytesMax: 4 * MIB,
 });
 

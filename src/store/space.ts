@@ -61,8 +61,10 @@ export class Space {
 
   /** After a commit: begins at most one rewriting. Costs next to nothing when there is nothing to do. */
   look(): void {
-    if (this.#job !== null || this.#stopped) return;
+    if (this.#stopped) return;
     const state = this.#state;
+    state.reclaim.look();
+    if (this.#job !== null) return;
     if (state.crowded.size > 0 && this.#merge()) return;
     if (this.#folds.size > 0 && this.#foldOne()) return;
     const dead = state.heldBytes - state.liveBytes + state.sparsePackBytes;
@@ -78,6 +80,7 @@ export class Space {
   /** Begins nothing more; resolves when what is under way has ended. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#state.reclaim.stop();
     while (this.#job !== null) {
       await new Promise<void>((resolve) => {
         this.#onIdle = resolve;

@@ -125,6 +125,25 @@ describe('survivors of a drained backlog', () => {
   });
 });
 
+describe('a drained backlog', () => {
+  it('gives its room back to the disk', async () => {
+    const { store, open } = await opened({ reclaimBytes: 1_000_000, segmentBytesMax: 10_000 });
+    open.fill(1, 1, 9000, 200);
+    open.fill(2, 1, 10, 200);
+    await open.settle();
+    expect(store.engine.reclaimed).toEqual([]);
+    for (const position of range(1, 9000)) open.shard.remove(1, position);
+    await open.settle();
+    await quiet(open);
+    const [reclaimed, ...more] = store.engine.reclaimed;
+    expect(more).toEqual([]);
+    expect(reclaimed!.from).toBe('040000000100000000000100');
+    expect(reclaimed!.to > reclaimed!.from && reclaimed!.to.startsWith('0400000001')).toBe(true);
+    expect(reclaimed!.bytesMin).toBeGreaterThan(1_000_000);
+    await store.close();
+  });
+});
+
 describe('deliveries that came back', () => {
   it('move into the records when a segment remembers many', async () => {
     const { store, open } = await opened({ returnsFold: 50 });

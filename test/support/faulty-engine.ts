@@ -66,6 +66,8 @@ export class FaultyEngine implements KeyValueEngine {
   readonly random: SeededRandom;
   /** Operations and syncs of every batch that was written, for tests that look at them. */
   readonly written: { readonly keys: readonly string[]; readonly sync: boolean }[] = [];
+  /** What it was asked to reclaim. */
+  readonly reclaimed: { readonly from: string; readonly to: string; readonly bytesMin: number }[] = [];
   readonly #options: FaultyOptions;
   readonly #durable = new Map<string, Buffer>();
   /** Written, not durable yet, oldest first. */
@@ -105,6 +107,14 @@ export class FaultyEngine implements KeyValueEngine {
       if (life !== this.#life) return;
       const value = this.#visible.get(key.toString('latin1'));
       done(null, value === undefined ? null : Buffer.from(value));
+    });
+  }
+
+  reclaim(from: Buffer, to: Buffer, bytesMin: number, done: () => void): void {
+    const life = this.#life;
+    this.reclaimed.push({ from: from.toString('hex'), to: to.toString('hex'), bytesMin });
+    this.#after(this.random.below(5) + 1, () => {
+      if (life === this.#life) done();
     });
   }
 
