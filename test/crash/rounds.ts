@@ -16,13 +16,18 @@ export interface RoundsOptions {
   /** Seconds of load before a kill, on average. */
   readonly seconds: number;
   readonly load: Partial<LoadOptions>;
+  /** Folder of another build than `dist/`. */
+  readonly dist?: string | undefined;
   /** Takes one line about each round. */
   readonly say: (line: string) => void;
 }
 
+/** Messages found from which on they are drained. */
+const FULL = 15_000;
+
 /** @throws Broken when a promise was broken, Error when the broker misbehaved otherwise; both with seed and round */
 export async function runRounds(options: RoundsOptions): Promise<void> {
-  const build = new Build();
+  const build = new Build(options.dist);
   const rounds = new Rounds(options, new Victim(build));
   try {
     await rounds.run();
@@ -38,6 +43,8 @@ class Rounds {
   readonly #ledger = new Ledger();
   readonly #world = new World();
   #round = 0;
+  /** Messages that the last verification found. */
+  #found = 0;
 
   constructor(options: RoundsOptions, victim: Victim) {
     this.#options = options;
@@ -64,12 +71,11 @@ class Rounds {
     const way = this.#round === 1 ? null : this.#way();
     if (this.#round > 1 && random.chance(0.2)) await this.#killDuringStart(flags);
     if (way === 'look') await this.#lookAtCopy(flags);
+    else ledger.begin();
     const began = performance.now();
     const port = await this.#victim.start(flags);
     const startMs = performance.now() - began;
-    if (way !== 'look') ledger.begin();
     if (way === 'peek' || way === 'drain') await this.#alive(verify(port, ledger, this.#world, way));
-    const verifiedMs = performance.now() - began - startMs;
     await this.#alive(this.#declare(port));
     const loadMs = this.#options.seconds * 1000 * (0.15 + 1.7 * random.next());
     const load = new Load(port, ledger, this.#world, random, { ...FULL_LOAD, ...this.#options.load });
@@ -81,9 +87,10 @@ class Rounds {
     if (load.error !== null) throw load.error;
     this.#hear(this.#victim);
     const { sent, confirmed, delivered, acked, found, returned, overmarked } = ledger.tally;
+    this.#found = found;
     this.#options.say(
-      `round ${this.#round}: start ${startMs.toFixed(0)} ms, ${way ?? 'no'} verification ${verifiedMs.toFixed(0)} ms` +
-        `${found === 0 ? '' : ` of ${found}`}, load ${loadMs.toFixed(0)} ms: sent ${sent}, confirmed ${confirmed}, ` +
+      `round ${this.#round}: start ${startMs.toFixed(0)} ms, ${way === null ? 'empty' : `found ${found} (${way})`}, ` +
+        `load ${loadMs.toFixed(0)} ms: sent ${sent}, confirmed ${confirmed}, ` +
         `delivered ${delivered}, acked ${acked}, came back after an ack ${returned}, marked ahead ${overmarked}`,
     );
     ledger.newTally();
@@ -159,6 +166,8 @@ class Rounds {
   }
 
   #way(): Way {
+    // Full queues keep publishers waiting.
+    if (this.#found > FULL) return 'drain';
     const choice = this.#random.next();
     return choice < 0.6 ? 'look' : choice < 0.8 ? 'peek' : 'drain';
   }

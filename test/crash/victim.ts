@@ -16,11 +16,12 @@ export class Build {
   readonly main: string;
   readonly #folder: string;
 
-  constructor() {
+  /** @param dist folder of the compiled broker */
+  constructor(dist: string = join(root, 'dist')) {
     const cache = join(root, 'node_modules', '.cache');
     mkdirSync(cache, { recursive: true });
     this.#folder = mkdtempSync(join(cache, 'crash-'));
-    cpSync(join(root, 'dist'), join(this.#folder, 'dist'), { recursive: true });
+    cpSync(dist, join(this.#folder, 'dist'), { recursive: true });
     cpSync(join(root, 'package.json'), join(this.#folder, 'package.json'));
     this.main = join(this.#folder, 'dist', 'cli', 'main.js');
   }
