@@ -4,6 +4,7 @@
 // Invariant: every default passes its own check, and the three names of a setting follow from its key alone.
 
 import { hostname } from 'node:os';
+import { LEVEL_DEFAULTS, LOG_DEFAULTS } from '../store/options.ts';
 import { nearest } from './nearest.ts';
 import {
   bytes,
@@ -211,28 +212,28 @@ export const SETTINGS = {
   storeWriteBufferBytes: setting(
     'Memory and disk',
     bytes(64 * KIB, 4 * GIB),
-    64 * MIB,
+    LEVEL_DEFAULTS.writeBufferBytes,
     'LevelDB: bytes gathered in memory before a sorted table is written.',
     { unit: 'bytes' },
   ),
   storeBlockCacheBytes: setting(
     'Memory and disk',
     bytes(0, 64 * GIB),
-    8 * MIB,
+    LEVEL_DEFAULTS.blockCacheBytes,
     'LevelDB: cache of blocks that were read.',
     { unit: 'bytes' },
   ),
   storePendingBytes: setting(
     'Memory and disk',
     bytes(64 * KIB, 4 * GIB),
-    16 * MIB,
+    LOG_DEFAULTS.pendingBytesHigh,
     'Bytes given to the store and not yet on disk at which reading from publishers pauses.',
     { unit: 'bytes' },
   ),
   storeSegmentBytes: setting(
     'Memory and disk',
     bytes(4 * KIB, GIB),
-    512 * KIB,
+    LOG_DEFAULTS.segmentBytesMax,
     'Size at which the entries that one commit appends to one queue are split into several records.',
     { unit: 'bytes' },
   ),

@@ -25,7 +25,7 @@ function deferred<T>(): Deferred<T> {
 
 /** A broker that starts and stops when told. */
 class FakeBroker implements RunningBroker, BrokerStarter {
-  url = 'amqp://127.0.0.1:5672';
+  address = 'amqp://127.0.0.1:5672';
   port = 5672;
   options: Settings | null = null;
   stops = 0;

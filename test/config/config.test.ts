@@ -50,7 +50,6 @@ describe('the table of settings', () => {
       channelMax: 2047,
       heartbeat: 60,
       maxMessageSize: 16_777_216,
-      consumerTimeoutMs: 1_800_000,
       diskFreeLimitBytes: 50_000_000,
       loopbackUsers: ['guest'],
       defaultUser: 'guest',

@@ -1,5 +1,5 @@
-// Random calls with crashes between any two steps, against plain lists. LEVERET_SEEDS sets how many seeds are run; a failure names its
-// seed, and `LEVERET_SEED=n` runs that one alone.
+// Random calls with crashes between any two steps, against plain lists. STORE_SEEDS sets how many seeds are run; a failure names its
+// seed, and `STORE_SEED=n` runs that one alone.
 
 import { expect, it } from 'vitest';
 import type { EnqueueOptions, QueueNo } from '../../src/store/store.ts';
@@ -7,8 +7,8 @@ import { type FaultyStore, faultyStore, SeededRandom } from '../support/faulty-e
 import { iteration, type OpenShard, openShard, type PlainEntry, plain } from './harness.ts';
 import { describeRecovered, Model, plainOf } from './model.ts';
 
-const SEEDS = Number(process.env['LEVERET_SEEDS'] ?? 40);
-const ONLY = process.env['LEVERET_SEED'];
+const SEEDS = Number(process.env['STORE_SEEDS'] ?? 40);
+const ONLY = process.env['STORE_SEED'];
 const STEPS = 400;
 const EMPTY = Buffer.alloc(0);
 
