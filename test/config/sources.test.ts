@@ -60,7 +60,7 @@ describe('sources of settings', () => {
 
   it('give switches as booleans, and take none and lists', () => {
     const { settings } = resolve({
-      flags: { memory: true, tcpNoDelay: false, loopbackUsers: '', connectionMax: 'none' },
+      flags: { memory: true, tcpNoDelay: false, loopbackUsers: '', consumerMaxPerChannel: 'none' },
       environment: { LEVERET_STRICT: 'yes', LEVERET_CONNECTION_MAX: '10' },
       configFile: file(
         '{ "queueMax": null, "maxMessageSize": "1MiB", "anonymousUser": "guest" }',
@@ -71,7 +71,7 @@ describe('sources of settings', () => {
       memory: true,
       tcpNoDelay: false,
       loopbackUsers: [],
-      connectionMax: null,
+      consumerMaxPerChannel: null,
       strict: true,
       connectionMax: 10,
       queueMax: null,
