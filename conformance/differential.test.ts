@@ -4,13 +4,24 @@
 // Steps wait for their replies, so that what RabbitMQ's processes do side by side cannot change the order of anything.
 import { test } from 'vitest';
 import { Random } from './support/random.ts';
-import { type Fields, openRaw, publish, type RawClient, type ReceivedFrame } from './support/raw-client.ts';
+import {
+  type Fields,
+  method,
+  openRaw,
+  publish,
+  type RawClient,
+  type ReceivedFrame,
+} from './support/raw-client.ts';
 import { useTarget } from './support/target.ts';
 
 const REFERENCE_URL = process.env['REFERENCE_URL'];
 const SEED = Number(process.env['DIFF_SEED'] ?? 1);
 const ROUNDS = Number(process.env['DIFF_ROUNDS'] ?? 50);
 const STEPS = Number(process.env['DIFF_STEPS'] ?? 60);
+/** With consumers every step waits for deliveries that may still come, which takes time: DIFF_CONSUMERS=1. */
+const CONSUMERS = process.env['DIFF_CONSUMERS'] === '1';
+/** How long a delivery may take to be put down to the step that caused it. */
+const SETTLE_MS = 12;
 /** Parts of replies that are known to differ. */
 const IGNORE = process.env['DIFF_IGNORE'] === undefined ? null : new RegExp(process.env['DIFF_IGNORE'], 'g');
 
@@ -125,6 +136,25 @@ function script(random: Random): Step[] {
     const routingKey = random.pick(KEYS);
     const args = random.pick(BIND_ARGUMENTS);
     const deliveryTag = random.below(4);
+    if (CONSUMERS && flag(0.25)) {
+      // One queue a channel, so that no two queues race for the order of its deliveries.
+      const channel = 1 + random.below(2);
+      const consumerTag = random.pick(['x', 'y']);
+      steps.push(
+        random.pick([
+          {
+            channel,
+            method: 'basic.consume',
+            fields: { queue: QUEUES[channel]!, consumerTag, noAck: flag(), exclusive: flag(0.1) },
+          },
+          { channel, method: 'basic.cancel', fields: { consumerTag } },
+          { channel, method: 'basic.qos', fields: { prefetchCount: random.below(4), global: flag(0.4) } },
+          { channel, method: 'basic.ack', fields: { deliveryTag: 0, multiple: true } },
+          { channel, method: 'basic.nack', fields: { deliveryTag: 0, multiple: true, requeue: false } },
+        ]),
+      );
+      continue;
+    }
     switch (random.below(24)) {
       case 0:
         declareQueue();
@@ -281,18 +311,33 @@ async function runStep(
       flowed = true;
       continue;
     }
+    // The answer to opening a closed channel again.
+    if (frame.name === 'channel.open-ok') continue;
     seen.push(described(frame, prefix));
     if (frame.name === 'basic.ack' || frame.name === 'basic.nack') confirmed = true;
     if (frame.name === 'confirm.select-ok') confirming.add(channel);
     if (frame.name === 'connection.close') return seen;
     if (frame.name === 'channel.close') {
-      client.sendMethod(frame.channel, 'channel.close-ok');
-      await client.openChannel(frame.channel);
+      client.send(method(frame.channel, 'channel.close-ok'), method(frame.channel, 'channel.open'));
       confirming.delete(frame.channel);
-      if (frame.channel === channel) return seen;
+      if (frame.channel === channel) return CONSUMERS ? settle(client, seen, prefix) : seen;
     }
   }
-  return seen;
+  return CONSUMERS ? settle(client, seen, prefix) : seen;
+}
+
+/** Adds what still comes. Channels are put in order: they are independent, so their frames may mix in any way. */
+async function settle(client: RawClient, seen: string[], prefix: string): Promise<string[]> {
+  for (;;) {
+    const frame = await client.next(SETTLE_MS).catch(() => null);
+    if (frame === null) break;
+    if (frame.name === 'channel.open-ok') continue;
+    seen.push(described(frame, prefix));
+    if (frame.name === 'channel.close') {
+      client.send(method(frame.channel, 'channel.close-ok'), method(frame.channel, 'channel.open'));
+    }
+  }
+  return [...seen].sort((a, b) => Number(a.charAt(0)) - Number(b.charAt(0)));
 }
 
 async function cleanUp(url: string, prefix: string): Promise<void> {

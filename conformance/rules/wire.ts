@@ -178,6 +178,11 @@ export const wireRules: readonly Rule[] = [
   { id: '1.4.unknown-user', text: 'An unknown user is refused exactly as a wrong password is.' },
   { id: '1.4.delay', text: 'Every silent close during start and tune comes after the delay, never at once.' },
 
+  {
+    id: '1.4.loopback',
+    text: 'A user on the loopback list is refused from any other address, with the 403 of a wrong password.',
+  },
+
   // Tune.
   { id: '1.5.proposal', text: 'The server proposes channel_max 2047, frame_max 131072 and heartbeat 60.' },
   { id: '1.5.lower', text: 'A client may lower channel_max and frame_max.' },
@@ -231,6 +236,8 @@ export const wireRules: readonly Rule[] = [
     id: '1.7.ignored',
     text: 'Heartbeats of the client are accepted at any place, between the frames of a message too, and not answered.',
   },
+
+  { id: '1.7.blocked', text: 'A client that is blocked by an alarm is not dropped for its silence.' },
 
   // Errors before and around open.
   {
@@ -589,6 +596,9 @@ export const wireRules: readonly Rule[] = [
     },
   },
   { id: '14.largest-message', text: 'A body of 16 MiB arrives whole.' },
+  { id: '14.handshake-timeout', text: 'By default the handshake may take 10 seconds.' },
+  { id: '14.slow-consumer', text: 'A consumer that does not read delays nobody, and loses nothing.' },
+  { id: '14.flood', text: 'A client that publishes without a pause keeps nobody else waiting.' },
   { id: '14.consumers', text: 'Consumers on one channel have no limit by default.' },
   { id: '14.channels', text: 'All 2047 channels of the proposal can be opened.' },
 ];

@@ -1,8 +1,10 @@
 // Mechanisms, good and bad logins, and the delay that makes guessing slow.
+import { networkInterfaces } from 'node:os';
 import { expect } from 'vitest';
 import { expectReason, expectServes, together } from '../../support/checks.ts';
 import {
   CLIENT_CAPABILITIES,
+  connectRaw,
   type Fields,
   PROTOCOL_HEADER,
   parseUrl,
@@ -10,7 +12,7 @@ import {
   type RawClient,
   startOk,
 } from '../../support/raw-client.ts';
-import { rule, type Target, useTarget } from '../../support/target.ts';
+import { rule, startOwnBroker, type Target, useTarget } from '../../support/target.ts';
 import { encodeTable, entry, long, longstr } from '../../support/typed-table.ts';
 
 const OUR_DELAY_MS = 40;
@@ -236,3 +238,46 @@ rule('1.4.delay', 'refused clients leave the broker serving others meanwhile', a
   await expectServes(target);
   await waiting.closedWithin(delayMs(target) + 3_000);
 });
+
+/** An address of this machine that is not loopback; null when there is none. */
+function outerAddress(): string | null {
+  for (const addresses of Object.values(networkInterfaces())) {
+    for (const { address, family, internal } of addresses ?? []) {
+      if (family === 'IPv4' && !internal) return address;
+    }
+  }
+  return null;
+}
+
+rule(
+  '1.4.loopback',
+  'guest may log in from this machine only, unless the list is empty',
+  async (target) => {
+    const address = outerAddress();
+    if (address === null) return;
+    for (const loopbackUsers of [['guest'], []]) {
+      const broker = await startOwnBroker({ host: '0.0.0.0', loopbackUsers });
+      try {
+        const client = target.keep(await connectRaw(`amqp://guest:guest@${address}:${broker.port}`));
+        client.send(PROTOCOL_HEADER);
+        await client.expect('connection.start', 0);
+        client.send(startOk(plainResponse('guest', 'guest')));
+        if (loopbackUsers.length > 0) {
+          expectReason(await client.expectConnectionClose(), {
+            code: 403,
+            text: refusedText('PLAIN'),
+            method: [0, 0],
+          });
+        } else {
+          await client.expect('connection.tune', 0);
+        }
+        const local = target.keep(await connectRaw(`amqp://guest:guest@127.0.0.1:${broker.port}`));
+        await local.authenticate('guest', 'guest');
+      } finally {
+        target.dropClients();
+        await broker.stop();
+      }
+    }
+  },
+  { ownOnly: 'needs a broker that listens on every address' },
+);

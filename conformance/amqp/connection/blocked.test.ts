@@ -1,9 +1,11 @@
 // connection.blocked: what an alarm does to those who publish, and does not do to others.
 import { expect } from 'vitest';
+import { FakeClock } from '../../../src/index.ts';
 import { CLIENT_CAPABILITIES, publish, type RawClient } from '../../support/raw-client.ts';
 import { rule, type Target, useTarget } from '../../support/target.ts';
 
-useTarget();
+// Time stands still, so that no measurement ends an alarm that a test has set.
+useTarget({ clock: new FakeClock() });
 
 const OWN_ONLY = 'an alarm cannot be raised over the wire';
 

@@ -1,6 +1,6 @@
 // How connections end: by the client, by the server, by the network.
 import { expect } from 'vitest';
-import { FakeClock } from '../../../src/base/fake-clock.ts';
+import { FakeClock } from '../../../src/index.ts';
 import { expectReason } from '../../support/checks.ts';
 import { frame, header, method, openRaw, publish, rawMethod } from '../../support/raw-client.ts';
 import { rule, startOwnBroker, type Target, useTarget } from '../../support/target.ts';

@@ -1,9 +1,17 @@
 // Heartbeats in both directions. Against our own broker time is moved by hand; elsewhere a second of heartbeat is a second.
 import { expect } from 'vitest';
-import { FakeClock } from '../../../src/base/fake-clock.ts';
+import { FakeClock } from '../../../src/index.ts';
 import { expectServes } from '../../support/checks.ts';
-import { header, heartbeat, method, publish, type RawClient } from '../../support/raw-client.ts';
-import { rule, type Target, useTarget } from '../../support/target.ts';
+import {
+  header,
+  heartbeat,
+  method,
+  openRaw,
+  PROTOCOL_HEADER,
+  publish,
+  type RawClient,
+} from '../../support/raw-client.ts';
+import { rule, startOwnBroker, type Target, useTarget } from '../../support/target.ts';
 
 const clock = new FakeClock();
 useTarget({ clock });
@@ -165,3 +173,42 @@ rule('1.7.ignored', 'heartbeats between the frames of a message change nothing',
   );
   expect((await client.get(1, queue)).body.toString()).toBe('hi');
 });
+
+rule(
+  '1.7.blocked',
+  'a blocked publisher may be silent for as long as the alarm lasts',
+  async (target) => {
+    // So little memory that the alarm lasts for good; one that is set by hand ends at the next measurement.
+    const broker = await startOwnBroker({ clock, memoryHighWatermark: 0.0001 });
+    try {
+      clock.advance(60_000);
+      const client = target.keep(await openRaw(broker.url, { heartbeat: 10 }));
+      await client.openChannel(1);
+      client.send(publish(1, '', 'nowhere', 'x'));
+      await client.expect('connection.blocked', 0);
+      await pass(target, 10);
+      await wasRead(target);
+      expect(client.ended).toBe(false);
+    } finally {
+      target.dropClients();
+      await broker.stop();
+    }
+  },
+  { ownOnly: 'an alarm cannot be raised over the wire' },
+);
+
+rule(
+  '14.handshake-timeout',
+  'ten seconds after accept an unfinished handshake is over',
+  async (target) => {
+    const client = await target.connect();
+    client.send(PROTOCOL_HEADER);
+    await client.expect('connection.start', 0);
+    clock.advance(9_000);
+    await wasRead(target);
+    expect(client.ended).toBe(false);
+    clock.advance(2_500);
+    await client.closedWithin(2_000);
+  },
+  { ownOnly: 'takes ten seconds elsewhere; 1.1.handshake-timeout has it' },
+);
