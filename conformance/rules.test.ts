@@ -24,7 +24,7 @@ function differencesPage(): string {
   const lines = [
     '# Where RabbitMQ and this broker differ',
     '',
-    'Made from `rules.ts` by `rules.test.ts` (`npx vitest run --config test/vitest.config.ts -u conformance/rules.test.ts`).',
+    'Made from `rules.ts` by `rules.test.ts` (`npx vitest run --config test/vitest.config.ts conformance/rules.test.ts --update`).',
     'Each line is asserted on both sides: the tests expect our behaviour from us and theirs from RabbitMQ.',
     '',
     '| Rule | What | RabbitMQ | Which versions | This broker | Why |',
