@@ -109,9 +109,13 @@ export class Message {
   /** Time to live from the expiration property, in milliseconds; -1 when there is none. It was checked when it was published. */
   expirationMs(): number {
     if ((this.flags & FLAG_EXPIRATION) === 0) return -1;
-    return Number(this.properties().expiration);
+    const { buffer } = this;
+    scanProperties(buffer, this.propertiesAt, this.propertiesEnd, scan);
+    const at = scan.expirationAt + 1;
+    return Number(buffer.toString('latin1', at, at + buffer[at - 1]!));
   }
 
+  /** The headers table, decoded at the first call and kept; null when the message has none. */
   headers(): FieldTable | null {
     if ((this.flags & FLAG_HEADERS) === 0) return null;
     if (this.decodedHeaders === null) {
@@ -238,7 +242,8 @@ export function buildMessage(address: Address, properties: BasicProperties, body
 }
 
 /**
- * A message from its stored form: the address' wire bytes, then the layout. Shares `buffer`.
+ * A message from its stored form: the address' wire bytes, then the layout. The layout is copied, so that one message that stays for
+ * long does not keep everything that was read together with it.
  * @throws DecodeError when the bytes are not such a message.
  */
 export function messageFromStored(
@@ -248,11 +253,25 @@ export function messageFromStored(
   addressAt: (buffer: Buffer, at: number) => Address,
 ): Message {
   const address = addressAt(buffer, start);
-  const at = start + address.wire.length;
-  const headerLength = buffer.readUInt32BE(at + 3);
-  const bodyLength =
-    buffer.readUInt32BE(at + FRAME_HEAD + 4) * 2 ** 32 + buffer.readUInt32BE(at + FRAME_HEAD + 8);
-  if (at + contentLength(headerLength, bodyLength) !== end)
+  const from = start + address.wire.length;
+  const headerLength = buffer.readUInt32BE(from + 3);
+  const bodyLength = bodyLengthAt(buffer, from);
+  const length = contentLength(headerLength, bodyLength);
+  if (from + length !== end)
     throw new DecodeError(541, 'a stored message has another length than its record');
-  return messageOver(address, buffer, at, headerLength, bodyLength);
+  const place = allocate(length);
+  const { at } = place;
+  buffer.copy(place.buffer, at, from, end);
+  return messageOver(address, place.buffer, at, headerLength, bodyLength);
+}
+
+/** Body length of a stored message, without making the message. */
+export function storedBodyLength(buffer: Buffer, start: number): number {
+  const keyAt = start + 1 + buffer[start]!;
+  return bodyLengthAt(buffer, keyAt + 1 + buffer[keyAt]!);
+}
+
+/** Body length of the layout at `at`: the u64 behind class and weight of its content header. */
+function bodyLengthAt(buffer: Buffer, at: number): number {
+  return buffer.readUInt32BE(at + FRAME_HEAD + 4) * 2 ** 32 + buffer.readUInt32BE(at + FRAME_HEAD + 8);
 }

@@ -12,8 +12,8 @@ import { BrokerError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { TimerWheel } from '../base/timer-wheel.ts';
 import { Turn } from '../base/turn.ts';
-import type { QueueContext } from '../queue/classic-queue.ts';
 import { MemoryBudget } from '../queue/memory-budget.ts';
+import type { QueueContext } from '../queue/queue-context.ts';
 import type { ReplyQueue } from '../queue/reply-queue.ts';
 import { Commits } from '../store/commits.ts';
 import type { Shard, ShardListener, Ticket } from '../store/store.ts';
@@ -134,7 +134,7 @@ export class BrokerNode {
       commits: this.commits,
       log: this.log,
       shared: null,
-      deadLettering: 0,
+      burying: false,
       deliveriesPerTurn: this.options.deliveriesPerTurn,
     };
     this.vhostContext = {

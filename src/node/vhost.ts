@@ -9,7 +9,7 @@ import { addressOf } from '../message/address.ts';
 import { closesCycle, copies, type DeathReason, deadMessage } from '../message/death.ts';
 import type { Message } from '../message/message.ts';
 import { EMPTY_TABLE, type FieldTable, fieldTypeName } from '../protocol/field-table.ts';
-import { ClassicQueue, type QueueContext, type QueueHost } from '../queue/classic-queue.ts';
+import { ClassicQueue } from '../queue/classic-queue.ts';
 import {
   assertEquivalentQueue,
   assertSameArgument,
@@ -18,6 +18,7 @@ import {
   type QueueDeclaration,
 } from '../queue/declaration.ts';
 import type { Queue } from '../queue/queue.ts';
+import type { QueueContext, QueueHost } from '../queue/queue-context.ts';
 import { isReplyName, REPLY_TO_PREFIX, ReplyQueue } from '../queue/reply-queue.ts';
 import type { Destination } from '../routing/router.ts';
 import { createRouter } from '../routing/router-types.ts';
@@ -265,9 +266,9 @@ export class VHost implements QueueHost {
     const dead = deadMessage(message, queue.name, reason, clock.now(), addressOf(exchange.name, key));
     const targets = this.walk(exchange, dead, keys).filter((target) => !closesCycle(dead, target.name));
     const { queues } = this.context;
-    queues.deadLettering++;
+    queues.burying = true;
     this.publish(targets, dead);
-    queues.deadLettering--;
+    queues.burying = false;
   }
 
   /** The exclusive queues of a connection that is ending. */

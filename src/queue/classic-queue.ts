@@ -7,62 +7,25 @@
 // - Every cold position is higher than every position in memory: while anything is cold, new messages go cold too.
 // - A durable entry is handed out only when the mark that says "may have been delivered" reaches the disk no later than it does
 //   (see `mayDeliver`), so that no message comes back after a crash without its redelivered mark.
-// - Deliveries happen in `runTurn`, never inside a publish.
+// - Deliveries happen in `runTurn`, never inside a publish; but see `refuses`.
 
-import type { Clock } from '../base/clock.ts';
-import type { Logger } from '../base/logger.ts';
-import { Timer, type TimerWheel } from '../base/timer-wheel.ts';
-import type { Turn } from '../base/turn.ts';
-import { AddressReader } from '../message/address.ts';
 import type { DeathReason } from '../message/death.ts';
 import { Entry } from '../message/entry.ts';
-import { type Message, messageFromStored } from '../message/message.ts';
-import type { Commits, CommitWaiter } from '../store/commits.ts';
-import type { QueueNo, Shard, SharedBytes, StoredEntry } from '../store/store.ts';
+import { type Message, storedBodyLength } from '../message/message.ts';
+import type { CommitWaiter } from '../store/commits.ts';
+import type { QueueNo, StoredEntry } from '../store/store.ts';
 import { ConsumerGroup } from './consumer-group.ts';
 import type { QueueDeclaration } from './declaration.ts';
 import { DeliveryMark } from './delivery-mark.ts';
-import type { MemoryBudget } from './memory-budget.ts';
+import { EntryLog } from './entry-log.ts';
+import { Expiry } from './expiry.ts';
+import { isTooLong, wouldBeTooLong } from './overflow.ts';
 import { Pager, type PagerHost } from './pager.ts';
 import { ACCEPTED, type Consumer, MUST_COMMIT, type Queue, type QueueCounters, REJECTED } from './queue.ts';
+import type { QueueContext, QueueHost } from './queue-context.ts';
 import { type QueueOptions, queueOptions } from './queue-options.ts';
 import { ReadyList } from './ready-list.ts';
-
-/** Deadline of a message whose time to live is 0: it has one turn to find a consumer. */
-const EXPIRES_AT_ONCE = -1;
-
-/** When a message expires in a queue: the smaller of its own time to live and the queue's, counted from now (RabbitMQ). 0 for never. */
-function deadlineOf(message: Message, options: QueueOptions, context: QueueContext): number {
-  const own = message.expirationMs();
-  if (own < 0 && options.messageTtlMs === Number.POSITIVE_INFINITY) return 0;
-  const ttl = own < 0 ? options.messageTtlMs : Math.min(own, options.messageTtlMs);
-  return ttl === 0 ? EXPIRES_AT_ONCE : context.clock.now() + ttl;
-}
-
-/** What a queue needs around it; one object for all queues of a broker. */
-export interface QueueContext {
-  readonly shard: Shard;
-  readonly turn: Turn;
-  readonly clock: Clock;
-  readonly wheel: TimerWheel;
-  readonly memory: MemoryBudget;
-  readonly log: Logger;
-  readonly commits: Commits;
-  /** Deliveries of one queue in one turn, so that a busy queue cannot starve the others. */
-  readonly deliveriesPerTurn: number;
-  /** Set by the vhost while one message goes to several queues: its bytes, to be stored once. */
-  shared: SharedBytes | null;
-  /** Above 0 while a dead message is published: full queues then drop in their own turn, or two of them would feed each other without end. */
-  deadLettering: number;
-}
-
-/** The vhost, as far as a queue needs it. */
-export interface QueueHost {
-  /** The queue's last consumer left. */
-  consumersGone(queue: ClassicQueue): void;
-  /** A message died in the queue: to its dead-letter exchange. */
-  deadLetter(queue: ClassicQueue, message: Message, reason: DeathReason): void;
-}
+import { UnackedList } from './unacked-list.ts';
 
 /** A first-in first-out queue (x-queue-type classic). */
 export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
@@ -93,7 +56,8 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
   private readonly host: QueueHost;
   private readonly ready = new ReadyList();
   private readonly group: ConsumerGroup;
-  private readonly addresses = new AddressReader();
+  private readonly unacked = new UnackedList();
+  private readonly log: EntryLog;
   /** Position of the next message. */
   private nextPosition = 1;
   /** Body bytes of ready and cold messages. */
@@ -101,13 +65,9 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
   /** Memory of the ready entries, as the budget counts it. */
   private hotBytes = 0;
 
-  /** Newest unacked entry; the others hang on its `previous`. */
-  private lastUnacked: Entry | null = null;
-  private unackedTotal = 0;
-
   private readonly pager: Pager;
   private readonly mark: DeliveryMark;
-  private readonly expiry: Timer;
+  private readonly expiry: Expiry;
   /** Callers of basic.get that wait for the store. */
   private getters: (() => void)[] = [];
 
@@ -120,9 +80,10 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
     this.context = context;
     this.host = host;
     this.group = new ConsumerGroup(this.options.singleActiveConsumer);
+    this.log = new EntryLog(context, number);
     this.pager = new Pager(context.shard, number, this, context.log);
     this.mark = new DeliveryMark(context.shard, number);
-    this.expiry = new Timer(() => this.wake());
+    this.expiry = new Expiry(context.clock, context.wheel, () => this.wake());
   }
 
   get messageCount(): number {
@@ -130,7 +91,7 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
   }
 
   get unackedCount(): number {
-    return this.unackedTotal;
+    return this.unacked.size;
   }
 
   get consumerCount(): number {
@@ -166,28 +127,30 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
 
   publish(message: Message): number {
     const { options, context } = this;
-    if (options.overflow !== 'drop-head' && this.wouldOverflow(message)) {
+    // A transaction may have routed the message to a queue that was deleted before the commit.
+    if (this.deleted) return ACCEPTED;
+    if (options.bounded && options.overflow !== 'drop-head' && this.refuses(message)) {
       if (options.overflow === 'reject-publish-dlx') this.deadLetter(message, 'maxlen');
       return REJECTED;
     }
     const durable = this.durable && message.persistent;
     this.counters.published++;
     const entry = new Entry(this, message, this.nextPosition++);
-    entry.expiresAt = deadlineOf(message, options, context);
+    entry.expiresAt = this.expiry.deadlineOf(message, options.messageTtlMs);
     if (durable) {
       entry.durable = true;
       entry.stored = true;
-      entry.ticket = this.store(entry);
+      entry.ticket = this.log.write(entry, this.expiry.storedDeadline(entry));
     }
     if (this.pager.count !== 0 || context.memory.exceededBy(this.hotBytes + message.footprint)) {
-      if (!durable) this.store(entry);
+      if (!durable) this.log.write(entry, this.expiry.storedDeadline(entry));
       this.pager.add(entry.position, message.bodyLength);
     } else {
       this.enterMemory(message);
       this.ready.push(entry);
     }
     // With consumers the turn delivers first: a queue of length 0 still serves a consumer that waits (RabbitMQ).
-    if (options.bounded && this.group.size === 0 && context.deadLettering === 0) this.dropHead();
+    if (options.bounded && this.group.size === 0 && !context.burying) this.dropHead();
     if (!this.woken) context.turn.wake(this);
     return durable ? MUST_COMMIT : ACCEPTED;
   }
@@ -202,12 +165,13 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
     if (entry.redelivered) this.counters.redelivered++;
     if (noAck) {
       this.counters.gotNoAck++;
-      this.forget(entry);
+      this.log.remove(entry);
     } else {
       this.counters.got++;
-      this.holdUnacked(entry);
+      this.mark.handOut(entry.position);
+      this.unacked.hold(entry);
     }
-    if (this.pager.count !== 0) this.pager.bringBack();
+    this.watchHead();
     return entry;
   }
 
@@ -253,62 +217,41 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
 
   runTurn(): void {
     if (this.getters.length !== 0) this.serveGetters();
-    const { group, counters } = this;
-    let budget = this.context.deliveriesPerTurn;
-    while (budget !== 0) {
-      const entry = this.head();
-      // Without consumers nothing is marked as delivered.
-      if (entry === null || group.size === 0 || !this.mayDeliver(entry)) break;
-      const consumer = group.next();
-      if (consumer === null) break;
-      this.takeReady(entry);
-      if (entry.redelivered) counters.redelivered++;
-      if (consumer.noAck) {
-        counters.deliveredNoAck++;
-        consumer.deliver(entry);
-        this.forget(entry);
-      } else {
-        counters.delivered++;
-        entry.holder = consumer;
-        this.holdUnacked(entry);
-        consumer.deliver(entry);
-      }
-      budget--;
-    }
-    if (this.pager.count !== 0) this.pager.bringBack();
-    if (budget === 0) this.wake();
-    else this.tidy();
+    if (this.deliver(this.context.deliveriesPerTurn)) {
+      this.pager.bringBack();
+      this.wake();
+    } else this.tidy();
   }
 
   ack(entry: Entry): void {
-    if (!this.letGo(entry)) return;
+    this.unacked.release(entry);
+    if (this.deleted) return;
     this.counters.acked++;
-    this.forget(entry);
+    this.log.remove(entry);
   }
 
   requeue(entry: Entry): void {
-    if (!this.letGo(entry)) return;
+    this.unacked.release(entry);
+    if (this.deleted) return;
     entry.redelivered = true;
     this.enterMemory(entry.message);
     this.ready.putBack(entry);
+    // RabbitMQ: what is too long now is cut before anything is delivered again.
+    if (this.options.bounded) this.dropHead();
     this.wake();
   }
 
   reject(entry: Entry): void {
-    if (!this.letGo(entry)) return;
-    this.deadLetter(entry.message, 'rejected');
-    this.forget(entry);
+    this.unacked.release(entry);
+    if (!this.deleted) this.bury(entry, 'rejected');
   }
 
   purge(): number {
     const count = this.messageCount;
-    for (let entry = this.ready.shift(); entry !== null; entry = this.ready.shift()) this.leaveMemory(entry);
-    this.pager.clear();
-    const keep: number[] = [];
-    for (let entry = this.lastUnacked; entry !== null; entry = entry.previous)
-      if (entry.stored) keep.push(entry.position);
-    keep.sort((a, b) => a - b);
-    this.context.shard.clear(this.number, this.nextPosition - 1, keep);
+    this.forgetReady();
+    this.log.clear(this.nextPosition - 1, this.unacked.storedPositions());
+    // A basic.get may have been waiting for what is gone now.
+    if (this.getters.length !== 0) this.wake();
     return count;
   }
 
@@ -317,10 +260,9 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
     this.deleted = true;
     for (const consumer of [...this.group]) consumer.cancelled();
     this.group.clear();
-    for (let entry = this.ready.shift(); entry !== null; entry = this.ready.shift()) this.leaveMemory(entry);
-    this.pager.clear();
-    this.context.shard.dropQueue(this.number);
-    this.context.wheel.clear(this.expiry);
+    this.forgetReady();
+    this.log.drop();
+    this.expiry.stop();
     for (const ready of this.getters.splice(0)) ready();
   }
 
@@ -339,7 +281,7 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
     for (let i = 0; i < run.length; i++) {
       const stored = run[i]!;
       if (this.pager.count === 0 && !this.context.memory.exceededBy(this.hotBytes)) this.warm(stored);
-      else this.pager.add(stored.position, this.messageOf(stored).bodyLength);
+      else this.pager.add(stored.position, storedBodyLength(stored.buffer, stored.start));
     }
     const last = run[run.length - 1];
     if (last !== undefined && last.position >= this.nextPosition) this.nextPosition = last.position + 1;
@@ -352,8 +294,10 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
 
   // ── the pager's view ──
 
-  hasRoom(): boolean {
-    return this.hotBytes <= this.context.memory.queueMax / 2;
+  room(): number {
+    const { share } = this.context.memory;
+    // Half empty before it is filled again: few long reads instead of many short ones.
+    return this.hotBytes <= share / 2 ? share - this.hotBytes : 0;
   }
 
   takeRun(run: readonly StoredEntry[]): number {
@@ -369,50 +313,82 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
   private head(): Entry | null {
     const { ready } = this;
     for (let entry = ready.peek(); entry !== null; entry = ready.peek()) {
-      if (entry.expiresAt <= 0 || entry.expiresAt > this.context.clock.now()) return entry;
-      this.expire(entry);
+      if (entry.expiresAt === 0 || !this.expiry.isDue(entry)) return entry;
+      this.takeReady(entry);
+      this.bury(entry, 'expired');
     }
     return null;
   }
 
+  /** Hands ready entries to consumers, `budget` at most. @returns true when the budget is spent */
+  private deliver(budget: number): boolean {
+    const { group, counters } = this;
+    // Without consumers nothing is marked as delivered.
+    if (group.size === 0) return false;
+    for (let left = budget; left !== 0; left--) {
+      const entry = this.head();
+      if (entry === null || !this.mayDeliver(entry)) return false;
+      const consumer = group.next();
+      if (consumer === null) return false;
+      this.takeReady(entry);
+      if (entry.redelivered) counters.redelivered++;
+      if (consumer.noAck) {
+        counters.deliveredNoAck++;
+        consumer.deliver(entry);
+        this.log.remove(entry);
+      } else {
+        counters.delivered++;
+        entry.holder = consumer;
+        this.mark.handOut(entry.position);
+        this.unacked.hold(entry);
+        consumer.deliver(entry);
+      }
+    }
+    return true;
+  }
+
   /** What the deliveries of a turn leave behind: messages without a chance, a queue that is too long, a head that will expire. */
   private tidy(): void {
-    const { ready, context } = this;
-    // RabbitMQ: a time to live of 0 means "now or never".
-    for (
-      let entry = ready.peek();
-      entry !== null && entry.expiresAt === EXPIRES_AT_ONCE;
-      entry = ready.peek()
-    )
-      this.expire(entry);
+    this.expiry.offered(this.nextPosition - 1);
     if (this.options.bounded) this.dropHead();
+    this.watchHead();
+  }
+
+  /** Drops what has expired at the head, sees to it that the next one is dropped in time, and fills up from the store. */
+  private watchHead(): void {
     const next = this.head();
-    if (next !== null && next.expiresAt > 0)
-      context.wheel.set(this.expiry, next.expiresAt - context.clock.now());
+    if (next !== null) this.expiry.watch(next);
+    this.pager.bringBack();
   }
 
-  private expire(entry: Entry): void {
-    this.takeReady(entry);
-    this.deadLetter(entry.message, 'expired');
-    this.forget(entry);
-  }
-
-  private wouldOverflow(message: Message): boolean {
-    const { lengthMax, bytesMax } = this.options;
-    return this.messageCount + 1 > lengthMax || this.messageBytes + message.bodyLength > bytesMax;
+  /**
+   * The queue has no room for the message and drops nothing for it.
+   * RabbitMQ hands out at once what a consumer can take, so only what is left over counts as length. Here the turn delivers; but when
+   * that decides over a refusal, the deliveries of the turn are made early.
+   */
+  private refuses(message: Message): boolean {
+    if (!wouldBeTooLong(this, message, this.options)) return false;
+    if (this.messageCount === 0 || this.context.burying) return true;
+    this.deliver(this.messageCount);
+    return wouldBeTooLong(this, message, this.options);
   }
 
   /** Drops from the head until the queue is within its limits. Cold entries have to come back first; their arrival goes on with it. */
   private dropHead(): void {
-    if (this.options.overflow !== 'drop-head') return;
-    const { lengthMax, bytesMax } = this.options;
-    while (this.messageCount > lengthMax || this.messageBytes > bytesMax) {
+    const { options } = this;
+    if (options.overflow !== 'drop-head') return;
+    while (isTooLong(this, options)) {
       const entry = this.ready.peek();
       if (entry === null) return this.pager.bringBack();
       this.takeReady(entry);
-      this.deadLetter(entry.message, 'maxlen');
-      this.forget(entry);
+      this.bury(entry, 'maxlen');
     }
+  }
+
+  /** The end of an entry that nobody acknowledged. It leaves the store in the batch in which its dead letter enters. */
+  private bury(entry: Entry, reason: DeathReason): void {
+    this.deadLetter(entry.message, reason);
+    this.log.remove(entry);
   }
 
   private deadLetter(message: Message, reason: DeathReason): void {
@@ -421,33 +397,9 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
 
   // ── bookkeeping ──
 
-  private store(entry: Entry): number {
-    const { message, position, expiresAt, durable } = entry;
-    const { at } = message;
-    const { shard, shared, clock } = this.context;
-    const options =
-      durable && expiresAt === 0
-        ? null
-        : { transient: !durable, expiresAt: expiresAt < 0 ? clock.now() : expiresAt };
-    if (shared !== null) return shard.enqueueShared(this.number, position, shared, options);
-    return shard.enqueue(
-      this.number,
-      position,
-      message.address.wire,
-      message.buffer,
-      at,
-      at + message.contentLength,
-      options,
-    );
-  }
-
-  private messageOf(stored: StoredEntry): Message {
-    return messageFromStored(stored.buffer, stored.start, stored.end, this.addresses.at);
-  }
-
   /** A stored entry becomes a ready one in memory. @returns its body length */
   private warm(stored: StoredEntry): number {
-    const message = this.messageOf(stored);
+    const message = this.log.read(stored);
     const entry = new Entry(this, message, stored.position);
     entry.stored = true;
     entry.durable = !stored.transient;
@@ -478,40 +430,20 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
 
   private leaveMemory(entry: Entry): void {
     const { message } = entry;
-    const footprint = message.footprint;
+    const { footprint } = message;
     this.hotBytes -= footprint;
     this.context.memory.used -= footprint;
     this.readyBytes -= message.bodyLength;
   }
 
-  private holdUnacked(entry: Entry): void {
-    this.mark.handOut(entry.position);
-    entry.previous = this.lastUnacked;
-    if (this.lastUnacked !== null) this.lastUnacked.next = entry;
-    this.lastUnacked = entry;
-    this.unackedTotal++;
-  }
-
-  /** @returns false when the queue is gone, so that the settle means nothing */
-  private letGo(entry: Entry): boolean {
-    const { previous, next } = entry;
-    if (previous !== null) previous.next = next;
-    if (next !== null) next.previous = previous;
-    else if (this.lastUnacked === entry) this.lastUnacked = previous;
-    entry.previous = null;
-    entry.next = null;
-    entry.holder = null;
-    this.unackedTotal--;
-    return !this.deleted;
-  }
-
-  /** Settled for good: out of the store too. */
-  private forget(entry: Entry): void {
-    if (entry.stored) this.context.shard.remove(this.number, entry.position);
+  /** Everything ready, in memory or not, is forgotten; the store has to be told. */
+  private forgetReady(): void {
+    for (let entry = this.ready.shift(); entry !== null; entry = this.ready.shift()) this.leaveMemory(entry);
+    this.pager.clear();
   }
 
   private serveGetters(): void {
-    const getters = this.getters;
+    const { getters } = this;
     this.getters = [];
     for (let i = 0; i < getters.length; i++) getters[i]!();
   }

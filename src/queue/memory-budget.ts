@@ -18,8 +18,13 @@ export class MemoryBudget {
     this.queueMin = Math.min(queueMax, 64 * 1024);
   }
 
+  /** Bytes one queue may hold as things stand. */
+  get share(): number {
+    return this.used > this.totalMax ? this.queueMin : this.queueMax;
+  }
+
   /** A queue that holds `bytes` has to stop keeping new messages in memory. */
   exceededBy(bytes: number): boolean {
-    return bytes > this.queueMax || (this.used > this.totalMax && bytes > this.queueMin);
+    return bytes > this.queueMax || (bytes > this.queueMin && this.used > this.totalMax);
   }
 }

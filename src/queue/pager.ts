@@ -1,21 +1,20 @@
-// The cold part of a queue: entries that are only in the store, and the reading ahead that brings them back in runs.
-// Owns counts and reads under way. Knows no consumer and makes no entry: runs are handed to the queue.
-// Invariants: cold positions are higher than every position the queue holds in memory; a read is under way only for something that
-// is there, so that its answer is never empty and `from` does not move meanwhile.
+// The cold part of a queue: entries that are only in the store, and the reads that bring them back in runs.
+// Owns counts and the read under way. Knows no consumer and makes no entry: runs are handed to the queue.
+// Invariants: cold positions are higher than every position the queue holds in memory; what is read goes into the queue's memory at
+// once, and is only asked for while there is room, so that a backlog costs no more than the queue's share; a read is under way only for
+// something that is there, so that its answer is never empty.
 
 import type { Logger } from '../base/logger.ts';
 import { type QueueNo, type Shard, type StoredEntry, StoreError } from '../store/store.ts';
 
-/** Bytes that one read of cold entries asks the store for. */
+/** Bytes that one read of cold entries asks the store for at most. */
 export const READ_RUN_BYTES = 1024 * 1024;
-/** Runs that are read ahead at most. */
-export const RUNS_AHEAD = 2;
 
 /** The queue, as far as its pager needs it. */
 export interface PagerHost {
   readonly name: string;
-  /** Room in memory for another run. */
-  hasRoom(): boolean;
+  /** Bytes of cold entries that have room in memory; 0 when there is none worth a read. */
+  room(): number;
   /** Takes a run; returns the body bytes in it. */
   takeRun(run: readonly StoredEntry[]): number;
 }
@@ -26,12 +25,8 @@ export class Pager {
   count = 0;
   /** Their body bytes. */
   bodyBytes = 0;
-  /** How many of them no run has brought yet. */
-  private unread = 0;
   /** Position from which the next read begins. */
   private from = 1;
-  /** Runs that were read ahead, in order. */
-  private readonly runs: (readonly StoredEntry[])[] = [];
   private reading = false;
   /** A read failed: what is cold stays where it is until a restart. */
   private failed = false;
@@ -51,8 +46,7 @@ export class Pager {
 
   /** One more entry that is only in the store. */
   add(position: number, bodyLength: number): void {
-    if (this.unread === 0) this.from = position;
-    this.unread++;
+    if (this.count === 0) this.from = position;
     this.count++;
     this.bodyBytes += bodyLength;
   }
@@ -62,36 +56,30 @@ export class Pager {
     this.epoch++;
     this.reading = false;
     this.failed = false;
-    this.runs.length = 0;
-    this.unread = 0;
     this.count = 0;
     this.bodyBytes = 0;
   }
 
-  /** Hands runs to the queue while it has room, and reads the next ones. */
+  /** Reads the next run if the queue has room for it. */
   bringBack(): void {
-    while (this.runs.length !== 0 && this.host.hasRoom()) {
-      const run = this.runs.shift()!;
-      this.count -= run.length;
-      this.bodyBytes -= this.host.takeRun(run);
-    }
-    if (this.unread === 0 || this.reading || this.failed || this.runs.length >= RUNS_AHEAD) return;
-    // A queue with room waits for this run; one without has it ready when it needs it.
-    this.read();
+    if (this.count === 0 || this.reading || this.failed) return;
+    const room = this.host.room();
+    if (room > 0) this.read(Math.min(room, READ_RUN_BYTES));
   }
 
-  private read(): void {
+  private read(bytes: number): void {
     const { epoch } = this;
     this.reading = true;
-    this.shard.read(this.queue, this.from, READ_RUN_BYTES, (error, entries) => {
+    this.shard.read(this.queue, this.from, bytes, (error, run) => {
       if (epoch !== this.epoch) return;
       this.reading = false;
       if (error instanceof StoreError && error.kind === 'closed') return;
       if (error !== null) return this.fail(error.message);
-      if (entries.length === 0) return this.fail('the store has nothing more of it');
-      this.from = entries[entries.length - 1]!.position + 1;
-      this.unread -= entries.length;
-      this.runs.push(entries);
+      if (run.length === 0) return this.fail('the store has nothing more of it');
+      if (run.length > this.count) return this.fail('the store has more of it than was counted');
+      this.from = run[run.length - 1]!.position + 1;
+      this.count -= run.length;
+      this.bodyBytes -= this.host.takeRun(run);
       this.bringBack();
     });
   }

@@ -2,8 +2,8 @@
 
 import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../../src/base/logger.ts';
-import { Pager, type PagerHost } from '../../src/queue/pager.ts';
-import type { Shard, StoredEntry } from '../../src/store/store.ts';
+import { Pager, type PagerHost, READ_RUN_BYTES } from '../../src/queue/pager.ts';
+import { type Shard, type StoredEntry, StoreError } from '../../src/store/store.ts';
 
 type Answer = (error: Error | null, entries: readonly StoredEntry[]) => void;
 
@@ -12,13 +12,15 @@ function stored(position: number): StoredEntry {
   return { position, lane: 0, expiresAt: 0, returns: 0, transient: false, buffer, start: 0, end: 1 };
 }
 
-/** A queue that takes runs while it has room, and a store whose reads are answered by hand. */
+/** A queue with room or without, and a store whose reads are answered by hand. */
 class Bench implements PagerHost {
   readonly name = 'q';
-  room = true;
+  /** Bytes for which there is room. */
+  free = 100;
   readonly taken: number[] = [];
   /** Reads under way, oldest first. */
-  readonly reads: { readonly found: readonly number[]; readonly answer: Answer }[] = [];
+  readonly reads: { readonly found: readonly number[]; readonly bytes: number; readonly answer: Answer }[] =
+    [];
   readonly errors: string[] = [];
   readonly pager: Pager;
   /** Everything the store has, ascending. */
@@ -26,17 +28,17 @@ class Bench implements PagerHost {
 
   constructor() {
     const shard = {
-      read: (_queue: number, from: number, _maxBytes: number, answer: Answer) => {
+      read: (_queue: number, from: number, bytes: number, answer: Answer) => {
         // As the store does: what is there when it is asked.
-        this.reads.push({ found: this.positions.filter((position) => position >= from), answer });
+        this.reads.push({ found: this.positions.filter((position) => position >= from), bytes, answer });
       },
     } as Partial<Shard> as Shard;
     const log = { ...silentLogger, error: (text: string) => this.errors.push(text) };
     this.pager = new Pager(shard, 1, this, log);
   }
 
-  hasRoom(): boolean {
-    return this.room;
+  room(): number {
+    return this.free;
   }
 
   takeRun(run: readonly StoredEntry[]): number {
@@ -69,46 +71,47 @@ describe('what a queue keeps on disk only', () => {
     expect(bench.pager.bodyBytes).toBe(0);
   });
 
-  it('is not read twice, and nothing is read when all of it waits in memory already', () => {
+  it('is not read while the queue has no room for it', () => {
     const bench = new Bench();
-    bench.room = false;
+    bench.free = 0;
     bench.add(1, 2);
     bench.pager.bringBack();
-    bench.answer();
-    expect(bench.pager.count).toBe(2);
     expect(bench.reads).toHaveLength(0);
-  });
-
-  it('is kept when messages arrive right after everything before them was taken', () => {
-    const bench = new Bench();
-    bench.room = false;
-    bench.add(1, 2);
+    bench.free = 100;
     bench.pager.bringBack();
+    bench.pager.bringBack();
+    expect(bench.reads).toHaveLength(1);
     bench.answer();
-    bench.pager.bringBack();
-    bench.room = true;
-    bench.pager.bringBack();
     expect(bench.taken).toEqual([1, 2]);
-    bench.add(7, 8);
-    while (bench.reads.length > 0) bench.answer();
-    bench.pager.bringBack();
-    while (bench.reads.length > 0) bench.answer();
-    expect(bench.taken).toEqual([1, 2, 7, 8]);
-    expect(bench.errors).toEqual([]);
   });
 
-  it('is read on while the runs before it wait for room', () => {
+  it('is asked for in runs that fit into the room there is, and never in very long ones', () => {
     const bench = new Bench();
-    bench.room = false;
-    bench.add(1, 2, 3, 4, 5, 6);
+    bench.free = 5_000;
+    bench.add(1, 2);
     bench.pager.bringBack();
-    bench.answer(2);
-    bench.answer(2);
-    expect(bench.reads).toHaveLength(0);
-    bench.room = true;
+    expect(bench.reads[0]!.bytes).toBe(5_000);
+    bench.free = 1e9;
+    bench.answer(1);
+    expect(bench.reads[0]!.bytes).toBe(READ_RUN_BYTES);
+  });
+
+  it('is kept when messages arrive while a read is under way, or right after everything before them was taken', () => {
+    const bench = new Bench();
+    bench.add(1, 2);
     bench.pager.bringBack();
+    bench.add(3);
     bench.answer();
-    expect(bench.taken).toEqual([1, 2, 3, 4, 5, 6]);
+    bench.add(4);
+    bench.answer();
+    bench.pager.bringBack();
+    while (bench.reads.length > 0) bench.answer();
+    expect(bench.pager.count).toBe(0);
+    bench.add(7, 8);
+    bench.pager.bringBack();
+    while (bench.reads.length > 0) bench.answer();
+    expect(bench.taken).toEqual([1, 2, 3, 4, 7, 8]);
+    expect(bench.errors).toEqual([]);
   });
 
   it('stays where it is when the store cannot read it, which is said once', () => {
@@ -121,6 +124,25 @@ describe('what a queue keeps on disk only', () => {
     expect(bench.pager.count).toBe(3);
     expect(bench.reads).toHaveLength(0);
     expect(bench.errors).toEqual(['a queue cannot read its messages back and stops delivering them']);
+  });
+
+  it('stays where it is when the store shows more than was counted', () => {
+    const bench = new Bench();
+    bench.add(1);
+    bench.positions.push(2);
+    bench.pager.bringBack();
+    bench.answer();
+    expect(bench.taken).toEqual([]);
+    expect(bench.errors).toHaveLength(1);
+  });
+
+  it('says nothing when the store was closed under it', () => {
+    const bench = new Bench();
+    bench.add(1);
+    bench.pager.bringBack();
+    bench.reads.shift()!.answer(new StoreError('closed', 'The store is closed.'), []);
+    expect(bench.errors).toEqual([]);
+    expect(bench.pager.count).toBe(1);
   });
 
   it('is forgotten by a purge, and a read from before the purge brings nothing back', () => {

@@ -1,0 +1,61 @@
+// The entries of one queue in the store: an entry written, read back as a message, removed.
+// Owns the stored form of an entry's facts. Decides nothing: what is stored and when, the queue says.
+
+import { AddressReader } from '../message/address.ts';
+import type { Entry } from '../message/entry.ts';
+import { type Message, messageFromStored } from '../message/message.ts';
+import type { QueueNo, StoredEntry, Ticket } from '../store/store.ts';
+import type { QueueContext } from './queue-context.ts';
+
+/** What the store has of one queue. */
+export class EntryLog {
+  private readonly context: QueueContext;
+  private readonly queue: QueueNo;
+  private readonly addresses = new AddressReader();
+
+  constructor(context: QueueContext, queue: QueueNo) {
+    this.context = context;
+    this.queue = queue;
+  }
+
+  /**
+   * Writes an entry into the open batch; one that is not durable only to relieve memory.
+   * @param expiresAt deadline in ms since the epoch, 0 for none
+   */
+  write(entry: Entry, expiresAt: number): Ticket {
+    const { message, position, durable } = entry;
+    const { shard, shared } = this.context;
+    const options = durable && expiresAt === 0 ? null : { transient: !durable, expiresAt };
+    if (shared !== null) return shard.enqueueShared(this.queue, position, shared, options);
+    const { at } = message;
+    return shard.enqueue(
+      this.queue,
+      position,
+      message.address.wire,
+      message.buffer,
+      at,
+      at + message.contentLength,
+      options,
+    );
+  }
+
+  /** The message of a stored entry. */
+  read(stored: StoredEntry): Message {
+    return messageFromStored(stored.buffer, stored.start, stored.end, this.addresses.at);
+  }
+
+  /** An entry that is settled for good, or given up. */
+  remove(entry: Entry): void {
+    if (entry.stored) this.context.shard.remove(this.queue, entry.position);
+  }
+
+  /** Removes everything up to a position, except what is listed (ascending). */
+  clear(upTo: number, keep: readonly number[]): void {
+    this.context.shard.clear(this.queue, upTo, keep);
+  }
+
+  /** Removes the queue with all that is in it. */
+  drop(): void {
+    this.context.shard.dropQueue(this.queue);
+  }
+}

@@ -1,0 +1,40 @@
+// What a queue needs around it: the broker's parts as one object for all queues, and the vhost as a queue sees it.
+
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import type { TimerWheel } from '../base/timer-wheel.ts';
+import type { Turn } from '../base/turn.ts';
+import type { DeathReason } from '../message/death.ts';
+import type { Message } from '../message/message.ts';
+import type { Commits } from '../store/commits.ts';
+import type { Shard, SharedBytes } from '../store/store.ts';
+import type { ClassicQueue } from './classic-queue.ts';
+import type { MemoryBudget } from './memory-budget.ts';
+
+/** One object for all queues of a broker. */
+export interface QueueContext {
+  readonly shard: Shard;
+  readonly turn: Turn;
+  readonly clock: Clock;
+  readonly wheel: TimerWheel;
+  readonly memory: MemoryBudget;
+  readonly log: Logger;
+  readonly commits: Commits;
+  /** Deliveries of one queue in one turn, so that a busy queue cannot starve the others. */
+  readonly deliveriesPerTurn: number;
+  /** Set by the vhost while one message goes to several queues: its bytes, to be stored once. */
+  shared: SharedBytes | null;
+  /**
+   * True while dead messages are published: full queues then drop and deliver in their own turn, or two of them would feed each other
+   * without end.
+   */
+  burying: boolean;
+}
+
+/** The vhost, as far as a queue needs it. */
+export interface QueueHost {
+  /** The queue's last consumer left. */
+  consumersGone(queue: ClassicQueue): void;
+  /** A message died in the queue: to its dead-letter exchange. */
+  deadLetter(queue: ClassicQueue, message: Message, reason: DeathReason): void;
+}
