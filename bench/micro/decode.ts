@@ -54,14 +54,14 @@ function measure(name: string, work: () => number, perCall = 1): void {
 function flushed(): Buffer {
   const chunks = writer.detach();
   const octets = Buffer.concat(chunks.map((chunk) => chunk.buffer.subarray(0, chunk.length)));
-  for (const chunk of chunks) pool.give(chunk);
+  pool.giveAll(chunks);
   return octets;
 }
 
 /** Gives full chunks back now and then, as a turn does. */
 function flush(): void {
   if (writer.pendingBytes < 60_000) return;
-  for (const chunk of writer.detach()) pool.give(chunk);
+  pool.giveAll(writer.detach());
 }
 
 function names(): void {

@@ -460,7 +460,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     }
     if (chunks.length > 1) stream.uncork();
     // The system took everything: nobody reads the chunks any more.
-    if (stream.writableLength === 0) for (let i = 0; i < chunks.length; i++) this.pool.give(chunks[i]!);
+    if (stream.writableLength === 0) this.pool.giveAll(chunks);
     this.writable = stream.writableLength < this.options.outgoingBytesMax;
   }
 

@@ -75,7 +75,7 @@ export class Replies {
     encode(w);
     const chunks = w.detach();
     const bytes = Buffer.concat(chunks.map((chunk) => chunk.buffer.subarray(0, chunk.length)));
-    for (const chunk of chunks) this.pool.give(chunk);
+    this.pool.giveAll(chunks);
     return bytes;
   }
 }

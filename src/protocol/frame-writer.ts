@@ -2,7 +2,8 @@
 // Knows nothing of sockets, channels or of what a method means: generated encoders write the arguments.
 //
 // Invariants: between `reserve(n)` and the n-th octet written after it `buffer` does not change; chunks come out in the order in which
-// they were written; after `detach()` the writer holds no memory, so an idle connection costs none.
+// they were written; memory of the pool comes out once, with the last chunk that lies in it; after `detach()` the writer holds no
+// memory, so an idle connection costs none.
 
 import {
   CLASS_BASIC,
@@ -19,7 +20,9 @@ import { writeShortString } from './short-strings.ts';
 /** A piece of output: the first `length` octets of `buffer`. */
 export interface Chunk {
   readonly buffer: Buffer;
-  length: number;
+  readonly length: number;
+  /** Memory of the pool that is free when this has been sent; null when there is none, or a later chunk lies in it too. */
+  memory: Buffer | null;
 }
 
 /** Chunk size when nobody says otherwise. */
@@ -30,6 +33,8 @@ const CHUNKS_KEPT = 64;
 const SMALL_CHUNK_OCTETS = 4096;
 /** Small chunks are worth it only when the others are at least this many times as large; so many more of them are kept, too. */
 const SMALL_CHUNKS_EACH = 4;
+/** A body frame with at least this many octets is not copied: its octets are sent from where they lie (measured: bench large-1m). */
+export const SLICE_OCTETS_MIN = 32_768;
 /** Below this many octets a loop beats `Buffer.copy`, which costs the same whatever the size (measured: bench/micro/decode.ts). */
 const LOOP_COPY_MAX = 16;
 
@@ -55,24 +60,32 @@ export class ChunkPool {
     this.freeSmall = [];
   }
 
-  /** An empty chunk of `chunkBytes`. Its memory is not cleared. */
-  take(): Chunk {
-    return { buffer: this.free.pop() ?? Buffer.allocUnsafeSlow(this.chunkBytes), length: 0 };
+  /** Memory of `chunkBytes`. It is not cleared. */
+  take(): Buffer {
+    return this.free.pop() ?? Buffer.allocUnsafeSlow(this.chunkBytes);
   }
 
-  /** An empty chunk of `smallChunkBytes`. */
-  takeSmall(): Chunk {
+  /** Memory of `smallChunkBytes`. */
+  takeSmall(): Buffer {
     if (this.smallChunkBytes === this.chunkBytes) return this.take();
-    return { buffer: this.freeSmall.pop() ?? Buffer.allocUnsafeSlow(this.smallChunkBytes), length: 0 };
+    return this.freeSmall.pop() ?? Buffer.allocUnsafeSlow(this.smallChunkBytes);
   }
 
-  /** Takes a chunk back, when nobody reads it any more. One of another size is left to the garbage collector. */
-  give(chunk: Chunk): void {
-    const { length } = chunk.buffer;
+  /** Takes memory back, when nobody reads it any more. Another size than those it hands out is left to the garbage collector. */
+  give(memory: Buffer): void {
+    const { length } = memory;
     if (length === this.chunkBytes) {
-      if (this.free.length < this.keep) this.free.push(chunk.buffer);
+      if (this.free.length < this.keep) this.free.push(memory);
     } else if (length === this.smallChunkBytes) {
-      if (this.freeSmall.length < this.keep * SMALL_CHUNKS_EACH) this.freeSmall.push(chunk.buffer);
+      if (this.freeSmall.length < this.keep * SMALL_CHUNKS_EACH) this.freeSmall.push(memory);
+    }
+  }
+
+  /** Takes back the memory of chunks that have been sent. */
+  giveAll(chunks: readonly Chunk[]): void {
+    for (let i = 0; i < chunks.length; i++) {
+      const { memory } = chunks[i]!;
+      if (memory !== null) this.give(memory);
     }
   }
 }
@@ -84,7 +97,9 @@ export class FrameWriter {
   /** Where the next octet goes in it. */
   at: number;
   private readonly pool: ChunkPool;
-  /** Chunks that are full, in order. */
+  /** Where the part of `buffer` starts that is in no finished chunk. */
+  private from: number;
+  /** Finished chunks, in order. */
   private finished: Chunk[];
   /** Octets in them. */
   private finishedBytes: number;
@@ -97,6 +112,7 @@ export class FrameWriter {
     this.buffer = NOTHING;
     this.at = 0;
     this.pool = pool;
+    this.from = 0;
     this.finished = [];
     this.finishedBytes = 0;
     this.lastBytes = 0;
@@ -105,7 +121,7 @@ export class FrameWriter {
 
   /** Octets written and not detached. */
   get pendingBytes(): number {
-    return this.finishedBytes + this.at;
+    return this.finishedBytes + this.at - this.from;
   }
 
   /** After it, `bytes` octets may be written at `buffer[at]` and up. */
@@ -113,7 +129,7 @@ export class FrameWriter {
     if (this.at + bytes > this.buffer.length) this.makeRoom(bytes);
   }
 
-  /** Everything written so far, in order; the caller gives the chunks back to the pool once they are sent. */
+  /** Everything written so far, in order; the caller gives the chunks' memory back to the pool once they are sent. */
   detach(): Chunk[] {
     this.finish();
     const chunks = this.finished;
@@ -189,12 +205,19 @@ export class FrameWriter {
     this.at = at + 20 + length;
   }
 
-  /** The body `src[start, end)` in frames of at most `frameMax` octets (0: no limit). An empty body has no frame. */
+  /**
+   * The body `src[start, end)` in frames of at most `frameMax` octets (0: no limit). An empty body has no frame. Large frames are not
+   * copied: `src` must stay as it is until the chunks have been sent.
+   */
   bodyFrames(channel: number, src: Buffer, start: number, end: number, frameMax: number): void {
     const payloadMax = frameMax === 0 ? end - start : frameMax - FRAME_OVERHEAD;
     for (let from = start; from < end; from += payloadMax) {
       const to = Math.min(end, from + payloadMax);
-      if (this.at + FRAME_OVERHEAD + to - from <= this.buffer.length) {
+      if (to - from >= SLICE_OCTETS_MIN) {
+        this.reserve(FRAME_OVERHEAD);
+        this.beginFrame(FRAME_BODY, channel, to - from);
+        this.appendSlice(src, from, to);
+      } else if (this.at + FRAME_OVERHEAD + to - from <= this.buffer.length) {
         this.beginFrame(FRAME_BODY, channel, to - from);
         copyOctets(this.buffer, this.at, src, from, to);
         this.at += to - from;
@@ -203,8 +226,8 @@ export class FrameWriter {
         this.reserve(FRAME_OVERHEAD);
         this.beginFrame(FRAME_BODY, channel, to - from);
         this.appendRaw(src, from, to);
-        this.reserve(1);
       }
+      this.reserve(1);
       this.buffer[this.at++] = FRAME_END;
     }
   }
@@ -228,6 +251,13 @@ export class FrameWriter {
     }
   }
 
+  /** Puts `src[start, end)` into the output as a chunk of its own, without a copy. */
+  private appendSlice(src: Buffer, start: number, end: number): void {
+    if (this.at > this.from) this.cut(null);
+    this.finished.push({ buffer: src.subarray(start, end), length: end - start, memory: null });
+    this.finishedBytes += end - start;
+  }
+
   private beginFrame(type: number, channel: number, size: number): void {
     const buf = this.buffer;
     const at = this.at;
@@ -247,18 +277,33 @@ export class FrameWriter {
       this.finishedBytes === 0 &&
       this.lastBytes <= pool.smallChunkBytes
     ) {
-      this.buffer = pool.takeSmall().buffer;
-    } else this.buffer = pool.take().buffer;
+      this.buffer = pool.takeSmall();
+    } else this.buffer = pool.take();
   }
 
-  /** Puts the chunk being written behind the finished ones. */
+  /** Puts what is in the memory being written behind the finished chunks, and lets go of the memory. */
   private finish(): void {
-    if (this.at > 0) {
-      this.finished.push({ buffer: this.buffer, length: this.at });
-      this.finishedBytes += this.at;
-    } else if (this.buffer !== NOTHING) this.pool.give({ buffer: this.buffer, length: 0 });
+    const { buffer } = this;
+    if (this.at > this.from) this.cut(buffer);
+    else if (this.from > 0) this.giveWithLast(buffer);
+    else if (buffer !== NOTHING) this.pool.give(buffer);
     this.buffer = NOTHING;
     this.at = 0;
+    this.from = 0;
+  }
+
+  /** Makes a chunk of what was written since the last one. */
+  private cut(memory: Buffer | null): void {
+    const { buffer, from, at } = this;
+    const length = at - from;
+    this.finished.push({ buffer: from === 0 ? buffer : buffer.subarray(from, at), length, memory });
+    this.finishedBytes += length;
+    this.from = at;
+  }
+
+  /** Everything in `memory` lies in finished chunks already: it is free when all of them have been sent. */
+  private giveWithLast(memory: Buffer): void {
+    this.finished[this.finished.length - 1]!.memory = memory;
   }
 }
 

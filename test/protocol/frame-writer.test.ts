@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FrameReader } from '../../src/protocol/frame-reader.ts';
-import { ChunkPool, FrameWriter } from '../../src/protocol/frame-writer.ts';
+import { ChunkPool, FrameWriter, SLICE_OCTETS_MIN } from '../../src/protocol/frame-writer.ts';
 import { encodeBasicAck, encodeBasicDeliver, encodeConnectionStart } from '../../src/protocol/methods.ts';
 import { encodeProperties, NO_PROPERTIES } from '../../src/protocol/properties.ts';
 
@@ -11,7 +11,7 @@ import { encodeProperties, NO_PROPERTIES } from '../../src/protocol/properties.t
 function detached(w: FrameWriter, pool: ChunkPool | null = null): Buffer {
   const chunks = w.detach();
   const octets = Buffer.concat(chunks.map((chunk) => chunk.buffer.subarray(0, chunk.length)));
-  if (pool !== null) for (const chunk of chunks) pool.give(chunk);
+  pool?.giveAll(chunks);
   return octets;
 }
 
@@ -97,6 +97,56 @@ describe('the frame writer', () => {
     );
   });
 
+  it('sends a large body from where it lies instead of copying it', () => {
+    const w = new FrameWriter(new ChunkPool());
+    const body = Buffer.alloc(3 * SLICE_OCTETS_MIN, 5);
+    w.heartbeat();
+    w.bodyFrames(1, body, 100, body.length, SLICE_OCTETS_MIN + 8);
+    w.heartbeat();
+    const chunks = w.detach();
+    const within = chunks.filter(({ buffer }) => buffer.buffer === body.buffer);
+    expect(within.map(({ length }) => length)).toEqual([SLICE_OCTETS_MIN, SLICE_OCTETS_MIN]);
+    const octets = Buffer.concat(chunks.map(({ buffer, length }) => buffer.subarray(0, length)));
+    expect(framesIn(octets).map((frame) => frame.slice(0, 3))).toEqual(['8 0', '3 1', '3 1', '3 1', '8 0']);
+  });
+
+  it('gives the memory between large bodies back once, with the last piece of it', () => {
+    const body = Buffer.alloc(SLICE_OCTETS_MIN);
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom('body', 'heartbeat', 'fill'), { maxLength: 30 }),
+        fc.constantFrom(64, 100, 4096, 20_000),
+        (steps, chunkBytes) => {
+          const pool = new ChunkPool(chunkBytes, 1000);
+          const given = new Set<Buffer>();
+          const give = pool.give.bind(pool);
+          pool.give = (memory) => {
+            expect(given.has(memory)).toBe(false);
+            given.add(memory);
+            give(memory);
+          };
+          const w = new FrameWriter(pool);
+          const plain = new FrameWriter(new ChunkPool(1_000_000, 0));
+          for (const step of steps) {
+            if (step === 'heartbeat') for (const to of [w, plain]) to.heartbeat();
+            else if (step === 'body') for (const to of [w, plain]) to.bodyFrames(1, body, 0, body.length, 0);
+            // Up to the last octet, so that a piece ends where its memory ends.
+            else w.reserve(w.buffer.length - w.at);
+          }
+          expect(w.pendingBytes).toBe(plain.pendingBytes);
+          const chunks = w.detach();
+          const octets = (list: typeof chunks): Buffer =>
+            Buffer.concat(list.map(({ buffer, length }) => buffer.subarray(0, length)));
+          expect(octets(chunks).equals(octets(plain.detach()))).toBe(true);
+          const used = new Set(chunks.map(({ buffer }) => buffer.buffer).filter((b) => b !== body.buffer));
+          pool.giveAll(chunks);
+          expect(new Set([...given].map(({ buffer }) => buffer))).toEqual(used);
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
   it('writes a method that is larger than a chunk in one piece', () => {
     const pool = new ChunkPool(64, 4);
     const w = new FrameWriter(pool);
@@ -128,7 +178,7 @@ describe('the chunk pool', () => {
     const sizes = (octets: number): number[] => {
       w.appendRaw(Buffer.alloc(octets), 0, octets);
       const chunks = w.detach();
-      for (const chunk of chunks) pool.give(chunk);
+      pool.giveAll(chunks);
       return chunks.map((chunk) => chunk.buffer.length);
     };
     expect(sizes(100)).toEqual([4096]);
@@ -144,8 +194,8 @@ describe('the chunk pool', () => {
     const pool = new ChunkPool(128, 2);
     const chunks = [pool.take(), pool.take(), pool.take()];
     for (const chunk of chunks) pool.give(chunk);
-    const again = [pool.take().buffer, pool.take().buffer, pool.take().buffer];
-    expect(chunks.filter((chunk) => again.includes(chunk.buffer))).toHaveLength(2);
+    const again = [pool.take(), pool.take(), pool.take()];
+    expect(chunks.filter((chunk) => again.includes(chunk))).toHaveLength(2);
   });
 
   it('gets a chunk back that was reserved and never written to', () => {
@@ -154,13 +204,12 @@ describe('the chunk pool', () => {
     w.reserve(10);
     const { buffer } = w;
     expect(w.detach()).toEqual([]);
-    expect(pool.take().buffer).toBe(buffer);
+    expect(pool.take()).toBe(buffer);
   });
 
   it('keeps no chunk of another size', () => {
     const pool = new ChunkPool(128, 4);
-    const odd = { buffer: Buffer.alloc(500), length: 0 };
-    pool.give(odd);
-    expect(pool.take().buffer.length).toBe(128);
+    pool.give(Buffer.alloc(500));
+    expect(pool.take().length).toBe(128);
   });
 });
