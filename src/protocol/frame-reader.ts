@@ -2,10 +2,12 @@
 // type may look like at all. Knows nothing of channels' states or of what methods mean.
 //
 // A pull reader: `push(chunk)`, then `next()` until it is false; the frame's parts are read from the reader, no object per frame.
-// A frame that lies whole in a chunk is read in place; one that is split is assembled in a buffer of its own.
+// A frame that lies whole in a chunk is read in place; one that is split is assembled in a buffer of its own, or, when it is a large
+// body frame and the caller wants that, handed out in the parts in which it came: `ends` tells the last part.
 //
 // Invariants: the size of a frame is checked before a byte is allotted for it; a frame is valid until the next `next()` or `push()`;
-// after `next()` returned false the reader holds no chunk, only the beginning of a frame, if there is one.
+// a body frame's last part is handed out only when its end octet was seen; after `next()` returned false the reader holds no chunk,
+// only the beginning of a frame, if there is one.
 
 import {
   CLASS_BASIC,
@@ -29,6 +31,9 @@ const PAYLOAD_MAX = 536_870_912;
 /** A split frame's buffer starts with at most this size and grows with what arrives: an announced size alone costs little. */
 const ASSEMBLY_START_MAX = 262_144;
 
+/** Octets kept of a body frame that comes in parts: a refusal shows 16 and has to know whether there are more. */
+const SNIPPET_OCTETS = 17;
+
 /** Shortest content header frame: 12 octets and the flags, in their frame. */
 const CONTENT_HEADER_MIN = FRAME_OVERHEAD + 14;
 
@@ -46,6 +51,8 @@ export class FrameReader {
   buffer: Buffer;
   start: number;
   stop: number;
+  /** The current frame ends with this payload; false for a part of a body frame that is not its last. */
+  ends: boolean;
   /** Parts of the content that `takeContent` took: payload of its header frame, body. */
   headerLength: number;
   bodyLength: number;
@@ -58,14 +65,22 @@ export class FrameReader {
   private need: number;
   /** True after an error that left us not knowing where the next frame starts. */
   private lost: boolean;
+  /** Body frames with at least so many octets are handed out in parts when they are split. */
+  private readonly partsFrom: number;
+  /** Octets of the body frame that is handed out in parts that have not come, its end octet included; 0 when there is none. */
+  private partsLeft: number;
+  /** The first octets of its payload, for the text of a refusal. */
+  private readonly snippet: number[];
 
-  constructor(frameMax: number) {
+  /** @param partsFrom split body frames with at least so many octets come in parts; no frame does when it is left out */
+  constructor(frameMax: number, partsFrom: number = Number.POSITIVE_INFINITY) {
     this.frameMax = frameMax;
     this.type = 0;
     this.channel = 0;
     this.buffer = NOTHING;
     this.start = 0;
     this.stop = 0;
+    this.ends = true;
     this.headerLength = 0;
     this.bodyLength = 0;
     this.chunk = NOTHING;
@@ -74,6 +89,14 @@ export class FrameReader {
     this.have = 0;
     this.need = 0;
     this.lost = false;
+    this.partsFrom = partsFrom;
+    this.partsLeft = 0;
+    this.snippet = [];
+  }
+
+  /** Nothing of what was pushed is left to read. */
+  get isDrained(): boolean {
+    return this.at >= this.chunk.length;
   }
 
   /** Hands over what the socket brought. The chunk must stay as it is until `next()` has returned false. */
@@ -85,19 +108,25 @@ export class FrameReader {
   }
 
   /**
-   * Moves on to the next frame; false when there is no complete one.
+   * Moves on to the next frame, or the next part of a body frame; false when there is no complete one.
    * @throws DecodeError 501 or 505 with RabbitMQ's text. After a frame that is too large or does not end as it must, the reader is
    * lost and reads nothing more; after any other error it goes on behind the refused frame.
    */
   next(): boolean {
     if (this.partial !== null) return this.nextSplit(this.partial);
+    if (this.partsLeft !== 0) return this.nextPart();
     const buf = this.chunk;
     const at = this.at;
     const left = buf.length - at;
     if (left < HEADER_OCTETS) return this.keep(left, HEADER_OCTETS);
     const size = u32At(buf, at + 3);
     if (size > this.frameMax) this.checkSize(buf[at]!, size);
-    if (left < size + FRAME_OVERHEAD) return this.keep(left, size + FRAME_OVERHEAD);
+    if (left < size + FRAME_OVERHEAD) {
+      if (size < this.partsFrom || !this.beginParts(buf, at, size))
+        return this.keep(left, size + FRAME_OVERHEAD);
+      this.at = at + HEADER_OCTETS;
+      return this.nextPart();
+    }
     this.at = at + size + FRAME_OVERHEAD;
     this.accept(buf, at, at + HEADER_OCTETS + size);
     return true;
@@ -167,6 +196,43 @@ export class FrameReader {
     this.buffer = buf;
     this.start = start;
     this.stop = stop;
+    this.ends = true;
+  }
+
+  /** A body frame whose head is at `at` will come in parts; false when it is no frame for that. */
+  private beginParts(buf: Buffer, at: number, size: number): boolean {
+    const channel = u16At(buf, at + 1);
+    if (buf[at] !== FRAME_BODY || channel === 0) return false;
+    this.channel = channel;
+    this.partsLeft = size + 1;
+    this.snippet.length = 0;
+    return true;
+  }
+
+  private nextPart(): boolean {
+    const { chunk, at, partsLeft } = this;
+    const left = chunk.length - at;
+    if (left === 0) {
+      this.release();
+      return false;
+    }
+    const ends = left >= partsLeft;
+    const stop = ends ? at + partsLeft - 1 : Math.min(chunk.length, at + partsLeft - 1);
+    const { snippet } = this;
+    for (let i = at; i < stop && snippet.length < SNIPPET_OCTETS; i++) snippet.push(chunk[i]!);
+    this.partsLeft = ends ? 0 : partsLeft - (stop - at);
+    if (ends && chunk[stop] !== FRAME_END) {
+      this.lose();
+      const octets = Buffer.from(snippet);
+      throw brokenFrame(FRAME_BODY, `{invalid_frame_end_marker,${chunk[stop]!}}`, octets, 0, octets.length);
+    }
+    this.at = ends ? stop + 1 : stop;
+    this.type = FRAME_BODY;
+    this.buffer = chunk;
+    this.start = at;
+    this.stop = stop;
+    this.ends = ends;
+    return true;
   }
 
   private checkSize(type: number, size: number): void {
@@ -179,6 +245,7 @@ export class FrameReader {
   private lose(): void {
     this.lost = true;
     this.partial = null;
+    this.partsLeft = 0;
     this.release();
   }
 
@@ -210,6 +277,10 @@ export class FrameReader {
       if (!this.take(partial, HEADER_OCTETS)) return false;
       const size = u32At(partial, 3);
       if (size > this.frameMax) this.checkSize(partial[0]!, size);
+      if (size >= this.partsFrom && this.beginParts(partial, 0, size)) {
+        this.partial = null;
+        return this.nextPart();
+      }
       this.need = size + FRAME_OVERHEAD;
     }
     while (this.have < this.need) {

@@ -131,6 +131,123 @@ describe('the frame reader', () => {
   });
 });
 
+describe('large body frames in parts', () => {
+  /** As `framesIn`, with the parts of a frame put together; tells how many there were. */
+  function joined(reader: FrameReader, chunks: readonly Buffer[]): { frames: Frame[]; parts: number } {
+    const frames: Frame[] = [];
+    let payload = '';
+    let parts = 0;
+    for (const chunk of chunks) {
+      reader.push(chunk);
+      while (reader.next()) {
+        parts++;
+        payload += reader.buffer.toString('hex', reader.start, reader.stop);
+        if (!reader.ends) {
+          expect(reader.type).toBe(3);
+          continue;
+        }
+        frames.push({ type: reader.type, channel: reader.channel, payload });
+        payload = '';
+      }
+    }
+    expect(payload).toBe('');
+    return { frames, parts };
+  }
+
+  it('come as they came, without being assembled', () => {
+    const large = frame(3, 7, Buffer.alloc(300, 1));
+    const reader = new FrameReader(4096, 100);
+    const chunk = Buffer.concat([method, large.subarray(0, 150)]);
+    reader.push(chunk);
+    expect(reader.next()).toBe(true);
+    expect(reader.next()).toBe(true);
+    expect([reader.type, reader.channel, reader.ends]).toEqual([3, 7, false]);
+    expect(reader.buffer).toBe(chunk);
+    expect(reader.stop - reader.start).toBe(143);
+    expect(reader.next()).toBe(false);
+    reader.push(large.subarray(150));
+    expect(reader.next()).toBe(true);
+    expect([reader.type, reader.channel, reader.ends]).toEqual([3, 7, true]);
+    expect(reader.stop - reader.start).toBe(157);
+    expect(reader.next()).toBe(false);
+  });
+
+  it('are told to end only when the end octet was seen', () => {
+    const large = frame(3, 7, Buffer.alloc(300, 1));
+    const reader = new FrameReader(4096, 100);
+    reader.push(large.subarray(0, 307));
+    expect(reader.next()).toBe(true);
+    expect(reader.ends).toBe(false);
+    expect(reader.next()).toBe(false);
+    reader.push(large.subarray(307));
+    expect(reader.next()).toBe(true);
+    expect([reader.stop - reader.start, reader.ends]).toEqual([0, true]);
+  });
+
+  it('give the same frames as assembled ones, however the stream is cut', () => {
+    const octets = Buffer.concat([
+      stream,
+      frame(3, 9, Buffer.alloc(200, 3)),
+      stream,
+      frame(3, 9, Buffer.alloc(64, 4)),
+    ]);
+    const whole = framesIn(new FrameReader(4096), [octets]);
+    fc.assert(
+      fc.property(
+        fc.array(fc.nat({ max: octets.length }), { maxLength: 20 }),
+        fc.nat({ max: 250 }),
+        (cuts, from) => {
+          const places = [0, ...cuts, octets.length].sort((a, b) => a - b);
+          const chunks = places.slice(1).map((to, i) => octets.subarray(places[i], to));
+          expect(joined(new FrameReader(4096, from), chunks).frames).toEqual(whole);
+        },
+      ),
+    );
+    const single = Array.from(octets, (octet) => Buffer.from([octet]));
+    expect(joined(new FrameReader(4096, 64), single).frames).toEqual(whole);
+  });
+
+  it('are refused in the same words as assembled ones', () => {
+    const wrong = [
+      frame(3, 1, Buffer.alloc(300, 0x41), 0x00),
+      frame(3, 1, Buffer.from('0123456789abcdef'), 0x00),
+      frame(3, 1, Buffer.from('0123456789abcdefg'), 0x00),
+      frame(3, 0, Buffer.alloc(300, 0x41)),
+      frame(3, 1, Buffer.alloc(5000)),
+    ];
+    for (const octets of wrong) {
+      const expected = refusal(() => framesIn(new FrameReader(4096), [octets]));
+      for (let cut = 1; cut < Math.min(octets.length, 330); cut++) {
+        const chunks = [octets.subarray(0, cut), octets.subarray(cut)];
+        expect(refusal(() => framesIn(new FrameReader(4096, 10), chunks))).toEqual(expected);
+      }
+    }
+  });
+
+  it('leave the reader lost when their end octet is wrong', () => {
+    const large = frame(3, 1, Buffer.alloc(300), 0x00);
+    const reader = new FrameReader(4096, 100);
+    reader.push(large.subarray(0, 200));
+    while (reader.next());
+    reader.push(Buffer.concat([large.subarray(200), stream]));
+    expect(() => {
+      while (reader.next());
+    }).toThrow();
+    reader.push(stream);
+    expect(reader.next()).toBe(false);
+  });
+
+  it('hold no memory between two chunks', () => {
+    const large = frame(3, 1, Buffer.alloc(3000));
+    const reader = new FrameReader(4096, 100);
+    reader.push(large.subarray(0, 2000));
+    while (reader.next());
+    const held = Object.values(reader).filter((field) => Buffer.isBuffer(field) && field.length > 0);
+    expect(held).toEqual([]);
+    expect(reader.isDrained).toBe(true);
+  });
+});
+
 describe('the size of a frame', () => {
   it('may be frame_max, though the rules say frame_max - 8', () => {
     const reader = new FrameReader(4096);
