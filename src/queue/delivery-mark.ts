@@ -1,12 +1,15 @@
 // "May have been delivered": the mark on disk that makes the redelivered flag after a crash.
 // Owns how far the mark reaches and what of it is durable. Runs ahead of the deliveries, so that it costs one small write per
 // MARK_AHEAD deliveries; after a crash at most so many entries are marked without need, and none is missed.
+// Invariant: an entry is allowed out only when a mark that covers it is durable, or lies in the entry's own batch or an earlier one.
 
 import type { Entry } from '../message/entry.ts';
 import type { QueueNo, Shard } from '../store/store.ts';
 
 /** How far ahead of the deliveries the mark is written. */
 export const MARK_AHEAD = 1_000;
+/** How far it may be written while old messages leave faster than the disk takes marks. */
+export const MARK_AHEAD_MAX = 16_000;
 
 /** The mark of one queue. */
 export class DeliveryMark {
@@ -21,6 +24,10 @@ export class DeliveryMark {
   private recovered = 0;
   /** Highest position that was handed out since. */
   private handedOut = 0;
+  /** How far ahead the next mark is written. */
+  private ahead = MARK_AHEAD;
+  /** An entry had to wait for the mark that was written last. */
+  private waited = false;
 
   constructor(shard: Shard, queue: QueueNo) {
     this.shard = shard;
@@ -46,17 +53,32 @@ export class DeliveryMark {
   allows(entry: Entry): boolean {
     if (!entry.durable) return true;
     const { position } = entry;
-    if (position <= this.durable && position + MARK_AHEAD / 2 <= this.written) return true;
+    const soon = position + (this.ahead >> 1);
+    if (soon <= this.written && position <= this.durable) return true;
     if (this.shard.durableTicket >= this.ticket) {
       this.durable = this.written;
-      if (position + MARK_AHEAD / 2 > this.written) {
-        this.written = position + MARK_AHEAD;
-        this.ticket = this.shard.delivered(this.queue, 0, this.written);
-      }
+      if (soon > this.written) this.write(position);
+    } else if (position > this.written) {
+      // The disk is behind; but all that the mark under way covers is handed out already, so another one may take its place.
+      this.write(position);
     }
     if (position <= this.durable) return true;
-    // The entry's own record reaches the disk with the mark or after it.
-    return position <= this.written && entry.ticket >= this.ticket;
+    if (entry.ticket >= this.ticket) {
+      // Messages that leave while their own batch is open never wait: a short mark will do.
+      this.ahead = MARK_AHEAD;
+      return true;
+    }
+    this.waited = true;
+    return false;
+  }
+
+  private write(position: number): void {
+    if (this.waited) {
+      this.waited = false;
+      this.ahead = Math.min(this.ahead * 2, MARK_AHEAD_MAX);
+    }
+    this.written = position + this.ahead;
+    this.ticket = this.shard.delivered(this.queue, 0, this.written);
   }
 
   /** The entry at this position is handed out, and may come back. */
