@@ -1,9 +1,11 @@
 // Content: how method, header and body frames make a message, and every way in which they do not.
 import { expect } from 'vitest';
-import { expectHardError, type Refusal } from '../../support/checks.ts';
+import { expectFramingError, expectHardError, expectServes, type Refusal } from '../../support/checks.ts';
+import { Random } from '../../support/random.ts';
 import {
   body,
   type Fields,
+  frame,
   header,
   heartbeat,
   method,
@@ -273,3 +275,128 @@ rule(
     expect((await client.get(1, queue)).body.toString()).toBe('ok');
   },
 );
+
+/** A body that no two places of are alike. */
+function largeBody(size: number): Buffer {
+  const content = Buffer.alloc(size);
+  for (let at = 0; at + 4 <= size; at += 4) content.writeUInt32BE((at * 2_654_435_761) >>> 0, at);
+  return content;
+}
+
+rule('2.2.boundaries', 'large body frames may arrive in segments of any size', async (target) => {
+  const { client, queue } = await withQueue(target);
+  const random = new Random(7);
+  for (let round = 0; round < 20; round++) {
+    const size = 1 + random.below(300_000);
+    const content = largeBody(size);
+    const frames = [method(1, 'basic.publish', { exchange: '', routingKey: queue }), header(1, size)];
+    for (let at = 0; at < size; at += 131_064) frames.push(body(1, content.subarray(at, at + 131_064)));
+    const bytes = Buffer.concat(frames);
+    const cuts = Array.from({ length: random.below(12) }, () => random.below(bytes.length));
+    // The places where something could go wrong: around the end of the first body frame.
+    const end = bytes.length - (size % 131_064) - 8;
+    cuts.push(...[end - 1, end, end + 1, bytes.length - 1].filter((cut) => cut > 0 && cut < bytes.length));
+    await client.sendSplit(bytes, ...cuts.sort((a, b) => a - b));
+    expect((await client.get(1, queue)).body.equals(content), `round ${round}, ${size} bytes`).toBe(true);
+  }
+});
+
+rule(
+  '2.1.end-byte',
+  'a wrong end byte of a large body frame is named, and the message is not taken',
+  async (target) => {
+    const watcher = await target.openWithChannel();
+    const queue = target.name('large');
+    await watcher.call(1, 'queue.declare', { queue });
+    const client = await target.openWithChannel();
+    const content = largeBody(120_000);
+    const bytes = Buffer.concat([
+      method(1, 'basic.publish', { exchange: '', routingKey: queue }),
+      header(1, content.length),
+      frame(3, 1, content, 0),
+    ]);
+    await client.sendSplit(bytes, 50_000, 100_000);
+    await expectFramingError(client, {
+      code: 501,
+      text: /^FRAME_ERROR - type 3, first 16 octets = <<.*>>: \{invalid_frame_end_marker,0\}$/s,
+      method: [0, 0],
+    });
+    expect(await watcher.call(1, 'queue.delete', { queue })).toEqual({ messageCount: 0 });
+  },
+);
+
+rule(
+  '2.2.body-excess',
+  'a large body frame that goes beyond the announced size is refused',
+  (target) =>
+    refused(target, Buffer.concat([PUBLISH, header(1, 99_999), body(1, largeBody(100_000))]), {
+      code: 501,
+      text: 'content body frame exceeds remaining content size',
+    }),
+  {
+    onRabbitMQ: async (target) => {
+      const client = await target.openWithChannel();
+      await client.openChannel(2);
+      client.send(PUBLISH, header(1, 99_999), body(1, largeBody(100_000)));
+      await client.expectQuiet(2);
+    },
+  },
+);
+
+rule('2.2.no-method', 'a large body frame without a publish is refused', async (target) => {
+  await refused(target, body(1, largeBody(100_000)), NO_METHOD);
+  await refused(
+    target,
+    Buffer.concat([publish(1, '', 'nowhere', 'x'), body(1, largeBody(100_000))]),
+    NO_METHOD,
+  );
+});
+
+rule('2.4.swallowed-content', 'large body frames on a closed channel are swallowed', async (target) => {
+  const { client, queue } = await withQueue(target);
+  const content = largeBody(100_000);
+  const lost = publish(1, '', queue, content);
+  client.send(publish(1, target.name('no exchange'), '', content));
+  await client.expectChannelClose(1, false);
+  await client.sendSplit(Buffer.concat([lost, lost]), 30_000, 110_000, 170_000);
+  client.send(method(1, 'channel.close-ok'), method(1, 'channel.open'));
+  await client.expect('channel.open-ok', 1);
+  client.send(publish(1, '', queue, content));
+  const got = await client.get(1, queue);
+  expect([got.body.equals(content), got.method.fields['messageCount']]).toEqual([true, 0]);
+});
+
+rule('2.2.interleaved', 'large messages of two channels, body frame by body frame', async (target) => {
+  const { client, queue } = await withQueue(target);
+  await client.openChannel(2);
+  const contents = [largeBody(400_000), Buffer.from(largeBody(400_000)).reverse()];
+  const frames: Buffer[] = [];
+  for (const channel of [1, 2]) {
+    frames.push(
+      method(channel, 'basic.publish', { exchange: '', routingKey: queue }),
+      header(channel, 400_000),
+    );
+  }
+  for (let at = 0; at < 400_000; at += 100_000) {
+    for (const channel of [1, 2])
+      frames.push(body(channel, contents[channel - 1]!.subarray(at, at + 100_000)));
+  }
+  await client.sendSplit(Buffer.concat(frames), 150_000, 150_100, 420_000, 600_001);
+  await client.expectQuiet(2);
+  for (const content of contents) expect((await client.get(1, queue)).body.equals(content)).toBe(true);
+});
+
+rule('1.9.lost', 'a client lost in the middle of a large frame leaves no message behind', async (target) => {
+  const watcher = await target.openWithChannel();
+  const queue = target.name('half');
+  await watcher.call(1, 'queue.declare', { queue });
+  for (const reset of [false, true]) {
+    const client = await target.openWithChannel();
+    const bytes = publish(1, '', queue, largeBody(120_000));
+    await client.sendSplit(bytes.subarray(0, 70_000), 40_000);
+    client.destroy(reset);
+  }
+  await expectServes(target);
+  await expectServes(target);
+  expect(await watcher.call(1, 'queue.delete', { queue })).toEqual({ messageCount: 0 });
+});
