@@ -72,6 +72,10 @@ export interface OwnOptions {
   readonly label?: string;
   /** Folder of the compiled broker; default: dist of this repository. */
   readonly dist?: string;
+  /** Its data folder, which is then the caller's to remove; default: a temporary one. */
+  readonly folder?: string;
+  /** Seconds until it must accept connections; default 20. */
+  readonly startSeconds?: number;
 }
 
 /** Our broker in a process of its own. */
@@ -79,10 +83,11 @@ export class OwnBroker implements Target {
   readonly label: string;
   readonly address: Address;
   private readonly child: ChildProcess;
-  private readonly folder: string;
+  /** Removed at the stop; null for one that is the caller's. */
+  private readonly folder: string | null;
   private output = '';
 
-  private constructor(label: string, address: Address, child: ChildProcess, folder: string) {
+  private constructor(label: string, address: Address, child: ChildProcess, folder: string | null) {
     this.label = label;
     this.address = address;
     this.child = child;
@@ -103,7 +108,7 @@ export class OwnBroker implements Target {
   /** As `start`, and tells how long it took from the spawn to the first accepted connection, in ms. */
   static async timedStart(options: OwnOptions = {}): Promise<{ broker: OwnBroker; ms: number }> {
     const port = await freePort();
-    const folder = mkdtempSync(join(tmpdir(), 'leveret-bench-'));
+    const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'leveret-bench-'));
     const main = join(resolve(options.dist ?? join(ROOT, 'dist')), 'cli', 'main.js');
     const flags = ['start', '--port', String(port), '--data-dir', folder, ...(options.flags ?? [])];
     const at = performance.now();
@@ -114,13 +119,13 @@ export class OwnBroker implements Target {
       options.label ?? 'Leveret',
       parseAddress(`amqp://127.0.0.1:${port}`),
       child,
-      folder,
+      options.folder === undefined ? folder : null,
     );
     const gone = new Promise<never>((_, reject) =>
       child.once('exit', () => reject(new Error(`the broker ended:\n${broker.output}`))),
     );
     gone.catch(() => {});
-    await Promise.race([accepting(port, 20, 2), gone]);
+    await Promise.race([accepting(port, options.startSeconds ?? 20, 2), gone]);
     return { broker, ms: performance.now() - at };
   }
 
@@ -141,7 +146,15 @@ export class OwnBroker implements Target {
       await ended;
       clearTimeout(timer);
     }
-    rmSync(this.folder, { recursive: true, force: true });
+    if (this.folder !== null) rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** Ends it with SIGKILL, as a crash does; its folder stays. */
+  async kill(): Promise<void> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    const ended = new Promise<void>((done) => this.child.once('exit', () => done()));
+    this.child.kill('SIGKILL');
+    await ended;
   }
 }
 
