@@ -35,6 +35,8 @@ import { type Fields, method, methodId } from '../../conformance/support/raw-cli
 /** Bytes of a frame around its payload. */
 const FRAME_OVERHEAD = 8;
 const FRAME_MAX = 131_072;
+/** Reply code of a broker that stops. */
+const CONNECTION_FORCED = 320;
 
 /** The broker is not there any more: what was asked has no answer. */
 export class Gone extends Error {}
@@ -300,7 +302,10 @@ export class Client {
         return;
       case CONNECTION_CLOSE:
         this.send(connectionCloseOk());
-        throw refusal('the connection', payload);
+        if (payload.readUInt16BE(0) !== CONNECTION_FORCED) throw refusal('the connection', payload);
+        // A clean stop.
+        this.#end();
+        return;
     }
     const index = this.#waiters.findIndex((waiter) => waiter.channel === channel);
     const waiter = this.#waiters[index];

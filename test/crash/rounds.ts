@@ -43,6 +43,8 @@ class Rounds {
   readonly #ledger = new Ledger();
   readonly #world = new World();
   #round = 0;
+  /** It has run on this folder before. */
+  #lived = false;
   /** Messages that the last verification found. */
   #found = 0;
 
@@ -55,7 +57,10 @@ class Rounds {
   async run(): Promise<void> {
     const { rounds } = this.#options;
     try {
-      for (this.#round = 1; this.#round <= rounds; this.#round++) await this.#doRound();
+      for (this.#round = 1; this.#round <= rounds; this.#round++) {
+        await this.#doRound('kill');
+        if (this.#random.chance(0.1)) await this.#doRound('stop');
+      }
       await this.#finish();
       this.#victim.remove();
     } catch (error) {
@@ -64,12 +69,13 @@ class Rounds {
     }
   }
 
-  async #doRound(): Promise<void> {
+  /** One life of the broker. `end`: SIGKILL, or a clean stop with SIGTERM, both under full load. */
+  async #doRound(end: 'kill' | 'stop'): Promise<void> {
     const ledger = this.#ledger;
     const random = this.#random;
     const flags = this.#flags();
-    const way = this.#round === 1 ? null : this.#way();
-    if (this.#round > 1 && random.chance(0.2)) await this.#killDuringStart(flags);
+    const way = this.#lived ? this.#way() : null;
+    if (this.#lived && random.chance(0.2)) await this.#killDuringStart(flags);
     if (way === 'look') await this.#lookAtCopy(flags);
     else ledger.begin();
     const began = performance.now();
@@ -81,16 +87,18 @@ class Rounds {
     const load = new Load(port, ledger, this.#world, random, { ...FULL_LOAD, ...this.#options.load });
     load.begin();
     await this.#alive(Promise.race([load.failed, load.pause(loadMs)]));
-    await this.#victim.kill();
+    if (end === 'kill') await this.#victim.kill();
+    else await this.#victim.stop();
     await load.end();
     ledger.end();
+    this.#lived = true;
     if (load.error !== null) throw load.error;
     this.#hear(this.#victim);
     const { sent, confirmed, delivered, acked, found, returned, overmarked } = ledger.tally;
     this.#found = found;
     this.#options.say(
       `round ${this.#round}: start ${startMs.toFixed(0)} ms, ${way === null ? 'empty' : `found ${found} (${way})`}, ` +
-        `load ${loadMs.toFixed(0)} ms: sent ${sent}, confirmed ${confirmed}, ` +
+        `${end} after ${loadMs.toFixed(0)} ms: sent ${sent}, confirmed ${confirmed}, ` +
         `delivered ${delivered}, acked ${acked}, came back after an ack ${returned}, marked ahead ${overmarked}`,
     );
     ledger.newTally();

@@ -5,6 +5,8 @@ import { parseArgs } from 'node:util';
 import { runRounds } from './rounds.ts';
 
 const { values } = parseArgs({
+  // npm's own dashes may have come along.
+  args: process.argv.slice(2).filter((argument) => argument !== '--'),
   options: {
     rounds: { type: 'string', default: '50' },
     seconds: { type: 'string', default: '2' },

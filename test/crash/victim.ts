@@ -131,7 +131,10 @@ export class Victim {
 
   /** Everything it said that a healthy broker does not say. */
   get complaints(): string[] {
-    const lines = this.#out.split('\n').filter((line) => /"level":"(warn|error)"/.test(line));
+    const lines = this.#out
+      .split('\n')
+      // A clean stop tells each connection so, and the log too.
+      .filter((line) => /"level":"(warn|error)"/.test(line) && !line.includes('CONNECTION_FORCED'));
     if (this.#err !== '') lines.push(this.#err);
     return lines;
   }
