@@ -1,14 +1,19 @@
 // Whose turn it is among the consumers of one queue: by priority, then round robin, exclusive ones alone.
 // Owns the lines of consumers that may have capacity. A consumer found without capacity is parked (left out of its line) until
 // somebody says `unpark`, so that a thousand busy consumers cost nothing per delivery.
-// Invariant: every member is either in its level's line exactly once, or parked. A group with a single active member has no lines.
+// Invariants: every member is either in its level's line exactly once, or parked; a level has at least one member; a group with a
+// single active member has no levels.
 
 import { Deque } from '../base/deque.ts';
 import type { Consumer } from './queue.ts';
 
+/** The members of one priority. */
 interface Level {
   readonly priority: number;
+  /** Those that may have capacity, the next to be served in front. */
   readonly line: Deque<Consumer>;
+  /** Members, parked ones included. */
+  size: number;
   /** Members that left while standing in the line; skipped when their turn comes. */
   stale: number;
 }
@@ -62,15 +67,20 @@ export class ConsumerGroup {
     this.members.add(consumer);
     if (consumer.exclusive) this.exclusiveMember = consumer;
     consumer.parked = false;
-    if (this.single) this.activeMember ??= consumer;
-    else this.levelOf(consumer.priority).line.push(consumer);
+    if (this.single) {
+      this.activeMember ??= consumer;
+      return;
+    }
+    const level = this.levelOf(consumer.priority);
+    level.size++;
+    level.line.push(consumer);
   }
 
   /** @returns false when it was not a member */
   remove(consumer: Consumer): boolean {
     if (!this.members.delete(consumer)) return false;
     if (this.exclusiveMember === consumer) this.exclusiveMember = null;
-    if (!consumer.parked && !this.single) this.forget(consumer.priority);
+    if (!this.single) this.leaveLevel(consumer);
     if (this.activeMember === consumer) this.activeMember = this.successor();
     return true;
   }
@@ -128,23 +138,25 @@ export class ConsumerGroup {
     while (i < levels.length && levels[i]!.priority > priority) i++;
     const found = levels[i];
     if (found !== undefined && found.priority === priority) return found;
-    const level: Level = { priority, line: new Deque<Consumer>(), stale: 0 };
+    const level: Level = { priority, line: new Deque<Consumer>(), size: 0, stale: 0 };
     levels.splice(i, 0, level);
     return level;
   }
 
-  private forget(priority: number): void {
-    const level = this.levelOf(priority);
+  private leaveLevel(consumer: Consumer): void {
+    const level = this.levelOf(consumer.priority);
+    if (--level.size === 0) {
+      this.levels.splice(this.levels.indexOf(level), 1);
+      return;
+    }
+    if (consumer.parked) return;
+    const { line } = level;
     level.stale++;
-    const line = level.line;
-    if (level.stale < STALE_MAX && line.length > level.stale) return;
-    if (line.length > level.stale && level.stale * 2 < line.length) return;
+    if (level.stale < STALE_MAX || level.stale * 2 < line.length) return;
     for (let n = line.length; n > 0; n--) {
-      const consumer = line.shift()!;
-      if (this.members.has(consumer)) line.push(consumer);
+      const member = line.shift()!;
+      if (this.members.has(member)) line.push(member);
     }
     level.stale = 0;
-    if (line.length === 0 && ![...this.members].some((c) => c.priority === priority))
-      this.levels.splice(this.levels.indexOf(level), 1);
   }
 }

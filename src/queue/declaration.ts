@@ -19,44 +19,50 @@ const CLASSIC_TYPE: FieldValue = { tag: 'S', value: 'classic' };
 /** Longest time that any argument may name, in milliseconds: 10 years (RabbitMQ). */
 const TIME_MAX_MS = 315_360_000_000;
 
-type Check = (value: FieldValue) => string | null;
+/** What is wrong with an argument, in RabbitMQ's words; null when nothing is. */
+type Check = (value: FieldValue, args: FieldTable) => string | null;
 
 const integer: Check = (v) => (isInteger(v) ? null : `"expected integer, got ${fieldTypeName(v)}"`);
-const nonNegative: Check = (v) => integer(v) ?? (number(v) < 0 ? `{value_negative,${v.value}}` : null);
-const duration: Check = (v) =>
-  nonNegative(v) ?? (number(v) > TIME_MAX_MS ? `{value_too_large,${v.value}}` : null);
-const positiveDuration: Check = (v) =>
-  integer(v) ??
-  (number(v) === 0 ? '{value_zero,0}' : number(v) < 0 ? `{value_negative,${v.value}}` : duration(v));
-const octet: Check = (v) => nonNegative(v) ?? (number(v) > 255 ? `{max_value_exceeded,${v.value}}` : null);
+const nonNegative: Check = (v, args) => integer(v, args) ?? (number(v) < 0 ? `{value_negative,${v.value}}` : null);
+const duration: Check = (v, args) =>
+  nonNegative(v, args) ?? (number(v) > TIME_MAX_MS ? `{value_too_large,${v.value}}` : null);
+const positiveDuration: Check = (v, args) =>
+  integer(v, args) ?? (number(v) === 0 ? '{value_zero,0}' : duration(v, args));
+const octet: Check = (v, args) => nonNegative(v, args) ?? (number(v) > 255 ? `{max_value_exceeded,${v.value}}` : null);
 const text: Check = (v) =>
   typeof v.value === 'string' && v.tag === 'S' ? null : `{unacceptable_type,${fieldTypeName(v)}}`;
+const deadLetterKey: Check = (v, args) =>
+  text(v, args) ?? (args.has('x-dead-letter-exchange') ? null : 'routing_key_but_no_dlx_defined');
+const version: Check = (v, args) =>
+  nonNegative(v, args) ??
+  (number(v) === 1 || number(v) === 2 ? null : `"unsupported queue version '${v.value}'"`);
 const bool: Check = (v) => (v.tag === 't' ? null : `{unacceptable_type,${fieldTypeName(v)}}`);
 const oneOf =
   (reason: string, ...allowed: string[]): Check =>
-  (v) =>
-    text(v) ?? (allowed.includes(v.value as string) ? null : reason);
+  (v, args) =>
+    text(v, args) ?? (allowed.includes(v.value as string) ? null : reason);
 const anything: Check = () => null;
 
-/** Arguments that a classic queue compares on redeclaration, each with its check. */
+/** Arguments that a classic queue compares on redeclaration, each with its check, in the order in which RabbitMQ checks them. */
 const CLASSIC: ReadonlyMap<string, Check> = new Map<string, Check>([
-  ['x-message-ttl', duration],
   ['x-expires', positiveDuration],
+  ['x-message-ttl', duration],
+  ['x-dead-letter-exchange', anything],
+  ['x-dead-letter-routing-key', deadLetterKey],
   ['x-max-length', nonNegative],
   ['x-max-length-bytes', nonNegative],
-  ['x-overflow', oneOf('invalid_overflow', 'drop-head', 'reject-publish', 'reject-publish-dlx')],
-  ['x-dead-letter-exchange', anything],
-  ['x-dead-letter-routing-key', text],
   ['x-max-priority', octet],
+  ['x-overflow', oneOf('invalid_overflow', 'drop-head', 'reject-publish', 'reject-publish-dlx')],
+  ['x-queue-version', version],
   ['x-single-active-consumer', bool],
   ['x-queue-type', anything],
-  ['x-queue-mode', text],
-  ['x-queue-version', integer],
-  ['x-queue-master-locator', text],
   [
     'x-queue-leader-locator',
     oneOf('invalid_queue_locator_arg', 'client-local', 'balanced', 'random', 'least-leaders'),
   ],
+  // RabbitMQ: without effect since 3.12, and since 4.0 not looked at.
+  ['x-queue-mode', anything],
+  ['x-queue-master-locator', anything],
 ]);
 
 /** Arguments of other queue types: RabbitMQ refuses them on a classic queue. */
@@ -72,38 +78,41 @@ const FOREIGN = new Set([
   'x-stream-filter-size-bytes',
 ]);
 
-/** @throws BrokerError precondition-failed with RabbitMQ's text when an argument is not allowed */
+/**
+ * The dead-letter exchange that a queue is to have, which RabbitMQ looks at before all other arguments; null for none.
+ * @throws BrokerError precondition-failed when it is not a name
+ */
+export function deadLetterExchangeOf(name: string, vhost: string, args: FieldTable): string | null {
+  const exchange = args.get('x-dead-letter-exchange');
+  if (exchange === undefined) return null;
+  if (typeof exchange.value === 'string') return exchange.value;
+  throw new BrokerError(
+    'precondition-failed',
+    `invalid type '${fieldTypeName(exchange)}' for arg 'x-dead-letter-exchange' in queue '${name}' in vhost '${vhost}'`,
+  );
+}
+
+/** @throws BrokerError precondition-failed with RabbitMQ's text for the first argument, in RabbitMQ's order, that is not allowed */
 export function checkQueueArguments(name: string, vhost: string, args: FieldTable): void {
   const refuse = (argument: string, reason: string): never => {
     throw new BrokerError(
       'precondition-failed',
-      `invalid arg '${argument}' for queue '${name}' in vhost '${vhost}': ${reason}`,
+      `invalid arg '${argument}' for queue '${name}' in vhost '${vhost}'${reason}`,
     );
   };
   const type = args.get('x-queue-type');
   if (type !== undefined) {
-    if (type.tag !== 'S') refuse('x-queue-type', `{unacceptable_type,${fieldTypeName(type)}}`);
-    if (type.value !== 'classic') refuse('x-queue-type', `"unsupported queue type '${String(type.value)}'"`);
+    if (type.tag !== 'S') refuse('x-queue-type', `: {unacceptable_type,${fieldTypeName(type)}}`);
+    if (type.value !== 'classic') refuse('x-queue-type', `: "unsupported queue type '${String(type.value)}'"`);
   }
-  for (const [argument, value] of args) {
-    if (FOREIGN.has(argument)) {
-      throw new BrokerError(
-        'precondition-failed',
-        `invalid arg '${argument}' for queue '${name}' in vhost '${vhost}' of queue type rabbit_classic_queue`,
-      );
-    }
-    const reason = CLASSIC.get(argument)?.(value) ?? null;
-    if (reason !== null) refuse(argument, reason);
+  if (args.size === 0) return;
+  for (const [argument, check] of CLASSIC) {
+    const value = args.get(argument);
+    const reason = value === undefined ? null : check(value, args);
+    if (reason !== null) refuse(argument, `: ${reason}`);
   }
-  const exchange = args.get('x-dead-letter-exchange');
-  if (exchange !== undefined && exchange.tag !== 'S') {
-    throw new BrokerError(
-      'precondition-failed',
-      `invalid type '${fieldTypeName(exchange)}' for arg 'x-dead-letter-exchange' in queue '${name}' in vhost '${vhost}'`,
-    );
-  }
-  if (exchange === undefined && args.has('x-dead-letter-routing-key'))
-    refuse('x-dead-letter-routing-key', 'routing_key_but_no_dlx_defined');
+  for (const argument of args.keys())
+    if (FOREIGN.has(argument)) refuse(argument, ' of queue type rabbit_classic_queue');
 }
 
 /**

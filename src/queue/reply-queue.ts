@@ -15,6 +15,8 @@ export const REPLY_TO = 'amq.rabbitmq.reply-to';
 export const REPLY_TO_PREFIX = `${REPLY_TO}.`;
 /** Replies that wait for one requester whose socket is full; what comes on top is dropped, as for a requester that is gone. */
 export const REPLIES_WAITING_MAX = 10_000;
+/** Their bytes; one reply may always wait, whatever its length. */
+export const REPLY_BYTES_WAITING_MAX = 16 * 1024 * 1024;
 
 /** Two generated parts: what our own reply names look like, whether their requester lives or not. */
 const REPLY_NAME = /^amq\.rabbitmq\.reply-to\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{22}$/;
@@ -34,6 +36,8 @@ export class ReplyQueue implements Queue {
   /** Set once, right after construction. */
   private consumer: Consumer | null = null;
   private readonly waiting = new Deque<Entry>();
+  /** What the waiting replies take in memory. */
+  private waitingBytes = 0;
 
   constructor(name: string, turn: Turn) {
     this.name = name;
@@ -57,8 +61,9 @@ export class ReplyQueue implements Queue {
   }
 
   publish(message: Message): number {
-    if (this.consumer === null) return ACCEPTED;
-    if (this.waiting.length < REPLIES_WAITING_MAX) this.waiting.push(new Entry(this, message, 0));
+    if (this.consumer === null || this.isFullFor(message)) return ACCEPTED;
+    this.waiting.push(new Entry(this, message, 0));
+    this.waitingBytes += message.footprint;
     if (!this.woken) this.turn.wake(this);
     return ACCEPTED;
   }
@@ -78,6 +83,7 @@ export class ReplyQueue implements Queue {
     while (consumer.hasCapacity()) {
       const entry = this.waiting.shift();
       if (entry === null) return;
+      this.waitingBytes -= entry.message.footprint;
       consumer.deliver(entry);
     }
     consumer.parked = this.waiting.length !== 0;
@@ -96,8 +102,22 @@ export class ReplyQueue implements Queue {
     return 0;
   }
 
-  // A reply consumer never acknowledges, and there is exactly one: these have nothing to do.
-  cancel(): void {}
+  /** The requester is gone: what waits for it is dropped, and what still comes. */
+  cancel(): void {
+    this.consumer = null;
+    this.waiting.clear();
+    this.waitingBytes = 0;
+  }
+
+  private isFullFor(message: Message): boolean {
+    if (this.waiting.length === 0) return false;
+    return (
+      this.waiting.length >= REPLIES_WAITING_MAX ||
+      this.waitingBytes + message.footprint > REPLY_BYTES_WAITING_MAX
+    );
+  }
+
+  // A reply consumer never acknowledges: these have nothing to do.
   ack(): void {}
   requeue(): void {}
   reject(): void {}
