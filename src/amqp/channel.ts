@@ -3,7 +3,7 @@
 // Invariant: after `channel.close` was written nothing else goes out on this number until it is opened anew.
 
 import { TagRing } from '../base/tag-ring.ts';
-import type { Entry } from '../message/entry.ts';
+import type { Entry, EntryHolder } from '../message/entry.ts';
 import { messageFromFrames } from '../message/message.ts';
 import {
   ACCESS_REQUEST,
@@ -75,32 +75,28 @@ import {
   encodeChannelCloseOk,
   encodeChannelFlowOk,
 } from '../protocol/methods.ts';
-import type { ReplyQueue } from '../queue/reply-queue.ts';
+import type { ClassicQueue } from '../queue/classic-queue.ts';
 import type { CommitWaiter } from '../store/commits.ts';
 import type { Ticket } from '../store/store.ts';
-import {
-  ackDeliveries,
-  cancel,
-  consume,
-  get,
-  nackDeliveries,
-  publish,
-  recover,
-  rejectDelivery,
-  setQos,
-} from './basic-methods.ts';
+import { cancel, consume, get, getReply, setQos } from './basic-methods.ts';
 import type { Confirms } from './confirms.ts';
 import type { Connection } from './connection.ts';
 import type { AmqpConsumer } from './consumer.ts';
 import { ContentAssembler } from './content.ts';
 import { AmqpError } from './errors.ts';
 import { bindExchange, declareExchange, deleteExchange, unbindExchange } from './exchange-methods.ts';
+import { PendingGets } from './pending-gets.ts';
+import { publish } from './publish.ts';
 import type { PublishTarget } from './publish-targets.ts';
 import { bindQueue, declareQueue, deleteQueue, purgeQueue, unbindQueue } from './queue-methods.ts';
-import { Replies, type Slot } from './replies.ts';
+import type { Encode, ReplyLine } from './replies.ts';
+import { ackDeliveries, nackDeliveries, recover, rejectDelivery } from './settling.ts';
 import { commitTx, rollbackTx, selectConfirm, selectTx, type Transaction } from './tx-methods.ts';
 
-/** open: in use. closing: we sent channel.close and wait for close-ok. closed: gone, the number is free. */
+/**
+ * open: in use. closing: we sent channel.close and wait for close-ok. closed: gone, the number is free. A channel that its client closes
+ * is closed at once: the close-ok may still wait on the number's line of replies.
+ */
 export type ChannelState = 'open' | 'closing' | 'closed';
 
 const EDGES: Readonly<Record<ChannelState, readonly ChannelState[]>> = {
@@ -125,7 +121,7 @@ export class Channel implements CommitWaiter {
   /** Deliveries held by consumers, as the channel-wide prefetch counts them. */
   consumersUnacked = 0;
   /** Deliveries of basic.get that were outstanding when the channel-wide prefetch was set, and still are. */
-  gotBeforeLimit = 0;
+  readonly gotBeforeLimit = new GotBeforeLimit();
   /** Prefetch that the next consumers get (basic.qos global=false); 0 for none. */
   prefetch = 0;
   /** Prefetch of all consumers together (basic.qos global=true); 0 for none. */
@@ -136,21 +132,30 @@ export class Channel implements CommitWaiter {
   confirms: Confirms | null = null;
   /** Open transaction; null on channels without tx. */
   tx: Transaction | null = null;
-  /** Where replies to this channel arrive; null without a reply consumer. */
-  replyQueue: ReplyQueue | null = null;
+  /** Consumer of this channel's direct replies; null when there is none. */
+  replyConsumer: AmqpConsumer | null = null;
+  /** Every basic.get that waits for its message. */
+  readonly gets: PendingGets;
 
   /** Target of the publish whose content is arriving. */
   private target: PublishTarget | null = null;
   private readonly content: ContentAssembler;
-  private readonly replies: Replies;
+  /** Where replies wait for each other. */
+  private readonly line: ReplyLine;
   /** Stands in the connection's list of channels with something to confirm. */
   confirmsQueued = false;
+  /** Our close crossed one of the client's, which was answered: the client may take the number for free. */
+  private crossed = false;
 
-  constructor(connection: Connection, number: number) {
+  constructor(connection: Connection, number: number, line: ReplyLine) {
     this.connection = connection;
     this.number = number;
+    this.line = line;
     this.content = new ContentAssembler(connection.options.messageSizeMax);
-    this.replies = new Replies(connection.pool);
+    this.gets = new PendingGets(
+      (queue, noAck) => getReply(this, queue, noAck),
+      (error) => connection.failed(error),
+    );
   }
 
   // ── frames ──
@@ -161,15 +166,16 @@ export class Channel implements CommitWaiter {
       if (type === FRAME_METHOD) this.onMethodWhileClosing(buffer.readUInt32BE(start));
       return;
     }
-    const { content } = this;
+    const { content, connection } = this;
     if (type === FRAME_METHOD) {
       const id = buffer.readUInt32BE(start);
       this.method = id;
       if (content.expecting !== 'method') content.unexpectedMethod();
       if (id === BASIC_PUBLISH) {
-        this.target = this.connection.targets.find(buffer, start, stop);
-        const { reader } = this.connection;
-        if (reader.takeContent(this.connection.options.messageSizeMax)) {
+        if (this.tx !== null) this.assertNotCommitting(this.tx);
+        this.target = connection.targets.find(buffer, start, stop);
+        const { reader } = connection;
+        if (reader.takeContent(connection.options.messageSizeMax)) {
           const message = messageFromFrames(
             this.target.address,
             reader.buffer,
@@ -178,20 +184,22 @@ export class Channel implements CommitWaiter {
             reader.bodyLength,
           );
           publish(this, this.target, message);
-          this.connection.published();
+          connection.brakes.published();
         } else content.begin();
         return;
       }
       this.onMethod(id, buffer, start + 4, stop);
       return;
     }
-    if (content.onFrame(type, buffer, start, stop)) {
+    const isWhole = content.onFrame(type, buffer, start, stop, connection.reader.ends);
+    if (isWhole) {
       const target = this.target!;
       this.method = BASIC_PUBLISH;
       if (content.tooLarge) this.refuseSize(content.bodyLength);
       publish(this, target, content.take(target.address));
-      this.connection.published();
     }
+    // RabbitMQ: a connection publishes from its first content frame on.
+    connection.brakes.published();
   }
 
   /** RabbitMQ: a message above the limit is refused when all of it has come. */
@@ -207,12 +215,23 @@ export class Channel implements CommitWaiter {
   private onMethodWhileClosing(id: number): void {
     // RabbitMQ: everything is swallowed until close-ok; a close that crossed ours is answered.
     if (id === CHANNEL_CLOSE_OK) this.finish();
-    else if (id === CHANNEL_CLOSE) this.connection.sendChannelCloseOk(this.number);
+    else if (id === CHANNEL_CLOSE) {
+      this.crossed = true;
+      this.reply((w) => encodeChannelCloseOk(w, this.number));
+    } else if (id === CHANNEL_OPEN && this.crossed) {
+      // A client that takes the answer to its own close for the end of the channel never answers ours.
+      this.finish();
+      this.connection.openChannel(this.number);
+    }
+  }
+
+  /** RabbitMQ: nothing but a close may come while a commit is on its way. @throws AmqpError */
+  private assertNotCommitting(tx: Transaction): void {
+    if (tx.committing) throw new AmqpError(CHANNEL_ERROR, "unexpected command while processing 'tx.commit'");
   }
 
   private onMethod(id: number, buffer: Buffer, at: number, stop: number): void {
-    const { tx } = this;
-    if (tx?.committing) throw new AmqpError(CHANNEL_ERROR, "unexpected command while processing 'tx.commit'");
+    if (this.tx !== null && id !== CHANNEL_CLOSE) this.assertNotCommitting(this.tx);
     switch (id) {
       case BASIC_ACK:
         return ackDeliveries(this, decodeBasicAck(buffer, at, stop));
@@ -287,64 +306,33 @@ export class Channel implements CommitWaiter {
   // ── replies ──
 
   /** Writes a reply behind those that wait. `sent` is called when it is on its way. */
-  reply(encode: (w: FrameWriter) => void, sent: (() => void) | null = null): void {
-    this.replyAt(0, encode, sent);
+  reply(encode: Encode, sent: (() => void) | null = null): void {
+    this.line.reply(0, encode, sent);
   }
 
   /** Writes a reply when every definition written so far is on disk. */
-  replyAfterCommit(encode: (w: FrameWriter) => void): void {
-    this.replyAt(this.connection.node.definitions.lastTicket, encode, null);
+  replyAfterCommit(encode: Encode): void {
+    this.line.reply(this.connection.node.definitions.lastTicket, encode, null);
   }
 
   /** Writes a reply when the batch of `ticket` is on disk; `sent` is called when it is on its way. */
-  replyAtTicket(ticket: Ticket, encode: (w: FrameWriter) => void, sent: () => void): void {
-    this.replyAt(ticket, encode, sent);
+  replyAtTicket(ticket: Ticket, encode: Encode, sent: () => void): void {
+    this.line.reply(ticket, encode, sent);
   }
 
-  /** Keeps the place of a reply that is not known yet. */
-  reserveReply(): Slot {
-    const slot = this.replies.reserve();
-    return {
-      fill: (encode) => {
-        slot.fill(encode);
-        this.releaseReplies(this.connection.node.shard.durableTicket);
-      },
-    };
-  }
-
-  private replyAt(ticket: Ticket, encode: (w: FrameWriter) => void, sent: (() => void) | null): void {
-    const { connection, replies } = this;
-    const { node } = connection;
-    if (replies.isEmpty && ticket <= node.shard.durableTicket) {
-      encode(connection.writer);
-      connection.wantsFlush();
-      sent?.();
-      return;
-    }
-    replies.add(ticket, encode, sent);
-    if (replies.isFull) connection.pauseReading('replies');
-    node.commits.await(this);
-  }
-
-  private releaseReplies(durable: Ticket): void {
-    if (this.replies.isEmpty) return;
-    this.replies.release(durable, this.connection.writer);
-    if (!this.replies.isFull) this.connection.resumeReading('replies');
-    this.connection.wantsFlush();
+  /** A basic.get that has to wait keeps its place among the replies. */
+  getLater(queue: ClassicQueue, noAck: boolean): void {
+    this.gets.add(queue, noAck, this.line.reserve());
   }
 
   // ── commits ──
 
   committed(upTo: Ticket): boolean {
-    if (this.state === 'closed') return false;
-    this.releaseReplies(upTo);
     const { confirms } = this;
-    if (confirms !== null) {
-      confirms.committed(upTo);
-      if (confirms.isReady) this.wantsConfirm();
-      if (confirms.isWaiting) return true;
-    }
-    return !this.replies.isEmpty;
+    if (this.state !== 'open' || confirms === null) return false;
+    confirms.committed(upTo);
+    if (confirms.isReady) this.wantsConfirm();
+    return confirms.isWaiting;
   }
 
   /** Has its connection write confirms at the next flush. */
@@ -362,13 +350,14 @@ export class Channel implements CommitWaiter {
 
   /** The channel-wide prefetch allows one more delivery. */
   hasCredit(): boolean {
-    return this.globalPrefetch === 0 || this.consumersUnacked + this.gotBeforeLimit < this.globalPrefetch;
+    const { globalPrefetch } = this;
+    return globalPrefetch === 0 || this.consumersUnacked + this.gotBeforeLimit.count < globalPrefetch;
   }
 
   /** Something that held consumers of this channel back has changed. */
   resumeConsumers(): void {
     for (const consumer of this.consumers.values()) consumer.resume();
-    if (this.replyQueue !== null) this.replyQueue.unpark();
+    this.replyConsumer?.resume();
   }
 
   /** The queue of a consumer is gone (RabbitMQ consumer cancel notification). */
@@ -410,24 +399,19 @@ export class Channel implements CommitWaiter {
   terminate(): void {
     if (this.state === 'open') this.release();
     if (this.state !== 'closed') this.become('closed');
-    this.replies.clear();
   }
 
   private onClose(): void {
     this.release();
     // Confirms that are known go out before the close-ok.
     this.confirms?.write(this.connection.writer, this.number);
-    // Behind replies that still wait for the disk; the number is free when the close-ok is on its way.
-    this.become('closing');
-    this.reply(
-      (w) => encodeChannelCloseOk(w, this.number),
-      () => this.finish(),
-    );
+    this.reply((w) => encodeChannelCloseOk(w, this.number));
+    // RabbitMQ: the number is free at once; a client may open it anew without waiting for the close-ok.
+    this.finish();
   }
 
   private finish(): void {
     this.become('closed');
-    this.replies.clear();
     this.connection.removeChannel(this);
   }
 
@@ -435,6 +419,7 @@ export class Channel implements CommitWaiter {
   private release(): void {
     this.content.reset();
     this.tx = null;
+    this.gets.drop();
     const consumers = [...this.consumers.values()];
     this.consumers.clear();
     const entries: Entry[] = [];
@@ -442,19 +427,30 @@ export class Channel implements CommitWaiter {
     // Requeued first: an auto-delete queue that goes with its last consumer takes them along.
     for (let i = 0; i < entries.length; i++) entries[i]!.owner.requeue(entries[i]!);
     for (const consumer of consumers) consumer.queue.cancel(consumer);
-    this.dropReplyQueue();
+    this.dropReplyConsumer();
   }
 
-  /** Replies that come from now on find nobody. */
-  dropReplyQueue(): void {
-    if (this.replyQueue === null) return;
-    this.connection.node.replies.delete(this.replyQueue.name);
-    this.replyQueue = null;
+  /** Replies that come from now on find nobody, and those that wait are not delivered. */
+  dropReplyConsumer(): void {
+    const consumer = this.replyConsumer;
+    if (consumer === null) return;
+    this.replyConsumer = null;
+    consumer.started = false;
+    this.connection.node.replies.delete(consumer.queue.name);
   }
 
   private become(next: ChannelState): void {
     if (!EDGES[this.state].includes(next))
       throw new Error(`a channel cannot go from ${this.state} to ${next}`);
     this.state = next;
+  }
+}
+
+/** Counts deliveries of basic.get that take part in a channel-wide prefetch: those that were out when it was set (RabbitMQ). */
+export class GotBeforeLimit implements EntryHolder {
+  count = 0;
+
+  settled(): void {
+    this.count--;
   }
 }

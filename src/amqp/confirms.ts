@@ -25,6 +25,8 @@ export class Confirms {
   private readonly waiting = new Deque<Run>();
   /** Numbers that are refused, rising; mostly empty. */
   private readonly refused = new Deque<number>();
+  /** The client knows that the channel is in confirm mode: it may be told. */
+  private begun = false;
 
   /** Publishes not told about yet. */
   get unconfirmed(): number {
@@ -38,7 +40,12 @@ export class Confirms {
 
   /** Something can be told. */
   get isReady(): boolean {
-    return this.settled > this.lastSent;
+    return this.begun && this.settled > this.lastSent;
+  }
+
+  /** confirm.select-ok is on its way: confirms may follow it. */
+  begin(): void {
+    this.begun = true;
   }
 
   /** A publish that is safe already, or as soon as the ones before it are. */
@@ -76,6 +83,7 @@ export class Confirms {
 
   /** Tells what can be told: one ack for each stretch between refusals. */
   write(w: FrameWriter, channel: number): void {
+    if (!this.begun) return;
     for (
       let number = this.refused.peekFront();
       number !== null && number <= this.settled;

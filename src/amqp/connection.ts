@@ -1,9 +1,11 @@
-// One client connection: reads frames and hands them to their channels, gathers what goes out and writes it once per turn, and ends
-// things in RabbitMQ's order. Knows a Duplex and the facts of its peer, not what kind of socket it is.
+// One client connection: reads frames and hands them to their channels, and ends things in RabbitMQ's order.
+// Owns its state, its channels and its deadline; what goes out, what stops reading, alarms and heartbeats have files of their own.
+// Knows a Duplex and the facts of its peer, not what kind of socket it is.
 //
 // Invariants
 // - All output goes through `writer` and leaves in `flush`, once per turn of the broker.
-// - After `teardown` the connection holds nothing of the broker: no channel, consumer, exclusive queue or timer.
+// - Frames are handled in their order; while the gate is closed they wait in the reader.
+// - After `teardown` the connection holds nothing of the broker: no channel, consumer, exclusive queue or timer but its deadline.
 
 import type { Duplex } from 'node:stream';
 import type { Reason } from '../base/errors.ts';
@@ -31,25 +33,26 @@ import {
 import { DecodeError } from '../protocol/errors.ts';
 import { EMPTY_TABLE, type FieldTable } from '../protocol/field-table.ts';
 import { FrameReader } from '../protocol/frame-reader.ts';
-import { type Chunk, type ChunkPool, FrameWriter } from '../protocol/frame-writer.ts';
+import type { ChunkPool, FrameWriter } from '../protocol/frame-writer.ts';
 import {
   decodeChannelOpen,
   decodeConnectionClose,
   decodeConnectionUpdateSecret,
-  encodeChannelCloseOk,
   encodeChannelOpenOk,
-  encodeConnectionBlocked,
   encodeConnectionClose,
   encodeConnectionCloseOk,
-  encodeConnectionUnblocked,
   encodeConnectionUpdateSecretOk,
 } from '../protocol/methods.ts';
+import { Brakes } from './brakes.ts';
 import { Channel } from './channel.ts';
 import { AmqpError, amqpErrorOf, FramingError, methodIdAt, replyCodeOf } from './errors.ts';
 import { type Capabilities, Handshake, HEADER_LENGTH, internalError, NO_CAPABILITIES } from './handshake.ts';
 import { Heartbeat, type HeartbeatPeer } from './heartbeat.ts';
 import { type AmqpOptions, HANDSHAKE_FRAME_MAX } from './options.ts';
+import { Output } from './output.ts';
 import { PublishTargets } from './publish-targets.ts';
+import { ReadGate } from './read-gate.ts';
+import { REPLIES_WAITING_MAX, type ReplyHost, ReplyLine } from './replies.ts';
 
 /**
  * header … opening: the handshake. running: open. closing: we sent connection.close. ending: nothing more is said or heard, TCP is to
@@ -78,23 +81,28 @@ const EDGES: Readonly<Record<ConnectionState, readonly ConnectionState[]>> = {
   closed: [],
 };
 
-/** Why a connection is not read from. */
-export type PauseReason = 'blocked' | 'pressure' | 'turn' | 'login' | 'replies';
+const NOTHING = Buffer.alloc(0);
 
 const KNOWN_METHODS: ReadonlySet<number> = new Set(METHODS.map((method) => method.id));
 
 /** RabbitMQ: TCP is dropped so long after close-ok when the client does not end it, unless the heartbeat is shorter. */
 const LINGER_MAX_S = 30;
 
+/** Split body frames from this many octets on are read in parts: their content has a buffer of its own. */
+const BODY_PARTS_FROM = 16_384;
+
 /** A client connection speaking AMQP 0-9-1. */
-export class Connection implements ClientConnection, Caller, Flushable, HeartbeatPeer {
+export class Connection implements ClientConnection, Caller, Flushable, HeartbeatPeer, ReplyHost {
   readonly node: BrokerNode;
   readonly options: AmqpOptions;
   readonly peer: PeerFacts;
   readonly log: Logger;
-  readonly pool: ChunkPool;
   readonly name: string;
+  readonly reader: FrameReader;
+  readonly gate: ReadGate;
+  readonly output: Output;
   readonly writer: FrameWriter;
+  readonly brakes: Brakes;
   readonly targets = new PublishTargets();
   readonly gone: Promise<void>;
   readonly connectedAt: number;
@@ -109,30 +117,25 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   channelMax: number;
   heartbeatSeconds = 0;
   bytesIn = 0;
-  bytesOut = 0;
 
   private readonly stream: Duplex;
-  readonly reader: FrameReader;
   private readonly channels = new Map<number, Channel>();
   /** The channel of the frame before: most often the next one is for it too. */
   private lastChannel: Channel | null = null;
+  /** Lines on which replies wait, of channels that are open or are not any more. */
+  private readonly lines = new Map<number, ReplyLine>();
+  /** Replies that wait on all lines. */
+  private waitingReplies = 0;
   private handshake: Handshake | null;
   /** Bytes of the protocol header that have come. */
-  private header: Buffer = Buffer.alloc(0);
+  private header: Buffer = NOTHING;
   private openVHost: VHost | null = null;
   private heartbeat: Heartbeat | null = null;
   private readonly deadline = new Timer(() => this.onDeadline());
-  private readonly pauses = new Set<PauseReason>();
-  /** The client was told that it is blocked. */
-  private blockedSent = false;
-  /** A message was published since the connection opened: alarms concern it. */
-  private isPublisher = false;
   /** Bytes read in this turn. */
   private readThisTurn = 0;
-  /** The socket takes more. */
-  private writable = true;
-  /** A consumer was held back by the socket. */
-  private starved = false;
+  /** Reading what the reader holds is asked for already. */
+  private readingOn = false;
   private readonly confirming: Channel[] = [];
   private tornDown = false;
   /** Method on channel 0 that is being handled, to blame in an error. */
@@ -144,22 +147,30 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     this.peer = peer;
     this.node = node;
     this.options = options;
-    this.pool = pool;
     this.log = node.log;
     this.connectedAt = node.clock.now();
     this.name = `${peer.remoteAddress}:${peer.remotePort} -> ${peer.localAddress}:${peer.localPort}`;
     this.frameMax = options.frameMax;
     this.channelMax = options.channelMax;
-    this.reader = new FrameReader(HANDSHAKE_FRAME_MAX);
-    this.writer = new FrameWriter(pool);
+    this.reader = new FrameReader(HANDSHAKE_FRAME_MAX, BODY_PARTS_FROM);
+    this.gate = new ReadGate(stream, () => this.onGateOpen());
+    this.output = new Output(stream, pool, this.gate, options.outgoingBytesMax, () => this.wantsFlush());
+    this.writer = this.output.writer;
+    this.brakes = new Brakes(this);
     this.handshake = new Handshake(this);
     this.gone = new Promise((resolve) => {
       this.onGone = resolve;
     });
     node.connections.add(this);
     node.wheel.set(this.deadline, options.handshakeTimeoutMs);
-    stream.on('data', (chunk: Buffer) => this.onData(chunk));
-    stream.on('drain', () => this.onDrain());
+    stream.on('data', (chunk: Buffer) => {
+      try {
+        this.onData(chunk);
+      } catch (error) {
+        this.broken(error);
+      }
+    });
+    stream.on('end', () => this.guarded(() => this.onStreamEnd()));
     stream.on('error', (error: Error) =>
       this.log.debug('a connection broke', { connection: this.name, error: error.message }),
     );
@@ -182,7 +193,11 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   }
 
   get readingPaused(): boolean {
-    return this.pauses.size !== 0;
+    return !this.gate.isOpen;
+  }
+
+  get bytesOut(): number {
+    return this.output.bytesOut;
   }
 
   get channelList(): Iterable<Channel> {
@@ -223,31 +238,69 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
         this.header = Buffer.from(header);
         return;
       }
-      this.header = Buffer.alloc(0);
+      this.header = NOTHING;
       this.handshake!.onHeader(header.subarray(0, HEADER_LENGTH));
       rest = header.subarray(HEADER_LENGTH);
     }
-    this.readThisTurn += chunk.length;
-    if (this.readThisTurn >= this.options.turnReadBytes) this.pauseReading('turn');
     this.reader.push(rest);
+    this.readThisTurn += chunk.length;
     this.readFrames();
+    if (this.readThisTurn >= this.options.turnReadBytes) this.gate.pause('turn');
     // What was read may have written to the store, and the turn's read budget has to be given back.
     this.wantsFlush();
   }
 
+  /** Handles what the reader holds, as long as nothing speaks against it. */
   private readFrames(): void {
-    const { reader } = this;
+    const { reader, gate, output, writer } = this;
+    const before = writer.pendingBytes;
     for (;;) {
       try {
-        while (!this.pauses.has('login') && this.nextFrame()) {
+        while (gate.isOpen && this.nextFrame()) {
           this.onFrame(reader.type, reader.channel, reader.buffer, reader.start, reader.stop);
+          if (output.isOverfull) gate.pause('output');
         }
-        return;
+        break;
       } catch (error) {
         this.onFrameError(error, reader.channel);
         if (this.state === 'ending' || this.state === 'closed') return;
       }
     }
+    output.answered(writer.pendingBytes - before);
+  }
+
+  /** Nothing speaks against reading any more: first what has come already, then the stream. */
+  private onGateOpen(): void {
+    if (this.reader.isDrained) {
+      this.stream.resume();
+      return;
+    }
+    if (this.readingOn) return;
+    this.readingOn = true;
+    // Not from here: whoever opened the gate is in the middle of something.
+    queueMicrotask(() => this.guarded(() => this.readOn()));
+  }
+
+  private readOn(): void {
+    this.readingOn = false;
+    if (!this.gate.isOpen) return;
+    this.readFrames();
+    this.wantsFlush();
+    if (this.gate.isOpen) this.stream.resume();
+  }
+
+  private guarded(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.broken(error);
+    }
+  }
+
+  /** Whatever a handler threw is a bug of ours. It costs this connection but not the broker. */
+  private broken(error: unknown): void {
+    this.logError('an error on a connection, which is dropped', error);
+    this.destroy();
   }
 
   private nextFrame(): boolean {
@@ -310,12 +363,17 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     const id = methodIdAt(buffer, start, stop);
     if (id !== CHANNEL_OPEN) throw new AmqpError(CHANNEL_ERROR, "expected 'channel.open'", id);
     decodeChannelOpen(buffer, start + 4, stop);
+    this.openChannel(number);
+  }
+
+  /** channel.open of a number that is free. @throws AmqpError not-allowed when there are too many */
+  openChannel(number: number): void {
     const open = this.channels.size;
     if (open >= this.channelMax) {
       throw new AmqpError(
         NOT_ALLOWED,
         `number of channels opened (${open}) has reached the negotiated channel_max (${this.channelMax})`,
-        id,
+        CHANNEL_OPEN,
       );
     }
     const { node } = this;
@@ -324,22 +382,21 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
       throw new AmqpError(
         NOT_ALLOWED,
         `number of channels opened on node '${node.name}' has reached the maximum allowed limit of ${nodeMax}`,
-        id,
+        CHANNEL_OPEN,
       );
     }
-    this.channels.set(number, new Channel(this, number));
+    // Replies to those who had the number before may still wait: the line goes on.
+    const line = this.lines.get(number) ?? new ReplyLine(this, number);
+    this.lines.set(number, line);
+    this.channels.set(number, new Channel(this, number, line));
     node.connections.channels++;
-    encodeChannelOpenOk(this.writer, number);
-    this.wantsFlush();
+    line.reply(0, (w) => encodeChannelOpenOk(w, number), null);
   }
 
   private onFrameError(error: unknown, number: number): void {
     let refusal = amqpErrorOf(error);
     if (refusal === null) {
-      this.log.error('an error while a frame was handled', {
-        connection: this.name,
-        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
-      });
+      this.logError('an error while a frame was handled', error);
       refusal = internalError();
     }
     if (this.state === 'closing' || this.state === 'ending' || this.state === 'closed') return;
@@ -384,35 +441,43 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   }
 
   /** Reads nothing until `promise` has a result. */
-  waitFor<T>(promise: Promise<T>, done: (result: T) => void): void {
-    this.pauseReading('login');
+  waitFor<T>(promise: Promise<T>, done: (result: T) => void, refused: (why: string) => void): void {
+    this.gate.pause('login');
     const goOn = (act: () => void): void => {
       if (this.tornDown) return;
-      this.resumeReading('login');
       try {
         act();
       } catch (error) {
         this.onFrameError(error, 0);
       }
-      this.readFrames();
       this.wantsFlush();
+      this.gate.resume('login');
     };
     promise.then(
-      (result) => goOn(() => done(result)),
-      (error: unknown) => goOn(() => this.onFrameError(error, 0)),
+      (result) => this.guarded(() => goOn(() => done(result))),
+      (error: unknown) =>
+        this.guarded(() => goOn(() => refused(error instanceof Error ? error.message : String(error)))),
     );
   }
 
   private onUpdateSecret(secret: Buffer): void {
     const { username, node } = this;
-    const refused = (text: string): AmqpError => new AmqpError(NOT_ALLOWED, text, CONNECTION_UPDATE_SECRET);
-    this.waitFor(node.login.withPassword(username, secret.toString(), this.peer.remoteAddress), (result) => {
-      if (result.user === null || !node.access.mayOpen(username, this.vhost.name)) {
-        throw refused('New secret was refused by one of the backends');
-      }
-      for (const channel of this.channels.values()) channel.dropUnreadable();
-      encodeConnectionUpdateSecretOk(this.writer, 0);
-    });
+    const refuse = (text: string): never => {
+      throw new AmqpError(NOT_ALLOWED, text, CONNECTION_UPDATE_SECRET);
+    };
+    this.waitFor(
+      node.login.withPassword(username, secret.toString(), this.peer.remoteAddress),
+      (result) => {
+        if (result.user === null || !node.access.mayOpen(username, this.vhost.name))
+          refuse('New secret was refused by one of the backends');
+        for (const channel of this.channels.values()) channel.dropUnreadable();
+        encodeConnectionUpdateSecretOk(this.writer, 0);
+      },
+      (why) => {
+        this.log.warn(`a new secret could not be checked: ${why}`, { connection: this.name, user: username });
+        refuse('Secret update failed');
+      },
+    );
   }
 
   // ── output ──
@@ -420,13 +485,6 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   /** Has `flush` called at the end of the turn. */
   wantsFlush(): void {
     if (!this.flushPending) this.node.turn.flushLater(this);
-  }
-
-  /** Room for one more delivery: the socket takes it and this turn's share is not used up. */
-  canWrite(): boolean {
-    if (this.writable && this.writer.pendingBytes < this.options.outgoingBytesMax) return true;
-    this.starved = true;
-    return false;
   }
 
   /** A channel has confirms to tell at the next flush. */
@@ -437,36 +495,36 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   }
 
   flush(): void {
+    try {
+      if (this.confirming.length !== 0) this.writeConfirms();
+      if (this.output.flush()) for (const channel of this.channels.values()) channel.resumeConsumers();
+      this.readThisTurn = 0;
+      this.gate.resume('turn');
+    } catch (error) {
+      this.broken(error);
+    }
+  }
+
+  private writeConfirms(): void {
     const { confirming, writer } = this;
+    const before = writer.pendingBytes;
     for (let i = 0; i < confirming.length; i++) confirming[i]!.writeConfirms(writer);
     confirming.length = 0;
-    this.readThisTurn = 0;
-    this.resumeReading('turn');
-    if (writer.pendingBytes !== 0) this.send(writer.detach());
-    if (this.starved && this.writable) {
-      this.starved = false;
-      for (const channel of this.channels.values()) channel.resumeConsumers();
-    }
+    this.answered(writer.pendingBytes - before);
   }
 
-  private send(chunks: Chunk[]): void {
-    const { stream } = this;
-    if (this.state === 'closed' || stream.destroyed || stream.writableEnded) return;
-    if (chunks.length > 1) stream.cork();
-    for (let i = 0; i < chunks.length; i++) {
-      const { buffer, length } = chunks[i]!;
-      this.bytesOut += length;
-      stream.write(length === buffer.length ? buffer : buffer.subarray(0, length));
-    }
-    if (chunks.length > 1) stream.uncork();
-    // The system took everything: nobody reads the chunks any more.
-    if (stream.writableLength === 0) this.pool.giveAll(chunks);
-    this.writable = stream.writableLength < this.options.outgoingBytesMax;
+  answered(bytes: number): void {
+    this.output.answered(bytes);
   }
 
-  private onDrain(): void {
-    this.writable = true;
-    if (this.starved) this.wantsFlush();
+  repliesWaiting(change: number): void {
+    this.waitingReplies += change;
+    if (this.waitingReplies >= REPLIES_WAITING_MAX) this.gate.pause('replies');
+    else if (this.waitingReplies <= REPLIES_WAITING_MAX / 2) this.gate.resume('replies');
+  }
+
+  lineEmpty(line: ReplyLine): void {
+    if (!this.channels.has(line.number)) this.lines.delete(line.number);
   }
 
   sendHeartbeat(): void {
@@ -482,11 +540,6 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     this.destroy();
   }
 
-  sendChannelCloseOk(number: number): void {
-    encodeChannelCloseOk(this.writer, number);
-    this.wantsFlush();
-  }
-
   /** A last word outside of any frame. */
   sendRawAndEnd(bytes: Buffer): void {
     this.become('ending');
@@ -495,59 +548,23 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     this.node.wheel.set(this.deadline, this.options.closeTimeoutMs);
   }
 
-  // ── flow ──
-
-  pauseReading(why: PauseReason): void {
-    if (this.pauses.size === 0) this.stream.pause();
-    this.pauses.add(why);
-  }
-
-  resumeReading(why: PauseReason): void {
-    if (this.pauses.size === 0) return;
-    this.pauses.delete(why);
-    if (this.pauses.size === 0) this.stream.resume();
-  }
-
-  /** A publish has come in: alarms and the store's pressure concern this connection. */
-  published(): void {
-    this.isPublisher = true;
-    const { node } = this;
-    if (node.pressure) this.pauseReading('pressure');
-    if (node.alarms.reason !== null) this.setBlocked(node.alarms.reason);
-  }
-
   setPressure(on: boolean): void {
-    if (!on) this.resumeReading('pressure');
-    else if (this.isPublisher) this.pauseReading('pressure');
+    this.brakes.setPressure(on);
   }
 
   setBlocked(reason: string | null): void {
-    if (reason === null) {
-      if (this.blockedSent) {
-        encodeConnectionUnblocked(this.writer, 0);
-        this.wantsFlush();
-      }
-      this.blockedSent = false;
-      this.isPublisher = false;
-      this.resumeReading('blocked');
-      return;
-    }
-    // RabbitMQ: consumers are never blocked, a publisher at its next publish.
-    if (!this.isPublisher || this.state !== 'running' || this.pauses.has('blocked')) return;
-    this.pauseReading('blocked');
-    if (!this.capabilities.connectionBlocked) return;
-    this.blockedSent = true;
-    encodeConnectionBlocked(this.writer, 0, { reason });
-    this.wantsFlush();
+    this.brakes.setBlocked(reason);
   }
 
   // ── ends ──
 
   removeChannel(channel: Channel): void {
-    if (this.channels.get(channel.number) !== channel) return;
-    this.channels.delete(channel.number);
+    const { number } = channel;
+    if (this.channels.get(number) !== channel) return;
+    this.channels.delete(number);
     this.node.connections.channels--;
     if (this.lastChannel === channel) this.lastChannel = null;
+    if (this.lines.get(number)?.isEmpty) this.lines.delete(number);
   }
 
   /** The client is told why, then has `waitMs` to answer. */
@@ -575,6 +592,12 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     } else if (this.state !== 'closing') this.destroy();
   }
 
+  failed(error: unknown): void {
+    this.logError('an error of the broker ends a connection', error);
+    if (this.state === 'running') this.closeWith(internalError(), this.options.closeTimeoutMs);
+    else this.destroy();
+  }
+
   /** RabbitMQ: a client that failed before the connection was open hears nothing; TCP ends after a delay. */
   closeSilently(): void {
     this.teardown();
@@ -582,7 +605,11 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     this.node.wheel.set(this.deadline, this.options.authFailureDelayMs);
   }
 
+  /** Ends the connection without a word. */
   destroy(): void {
+    if (this.state === 'closed') return;
+    this.teardown();
+    if (this.state !== 'ending') this.become('ending');
     this.stream.destroy();
   }
 
@@ -597,10 +624,20 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     this.node.wheel.set(this.deadline, Math.min(lingerSeconds * 1000, this.options.closeTimeoutMs));
   }
 
+  /** Nothing more is said; TCP ends when the client has read what was. */
   private endStream(): void {
-    this.flush();
-    this.become('ending');
+    this.output.flush();
+    if (this.state !== 'ending') this.become('ending');
     this.stream.end();
+    if (!this.deadline.isSet) this.node.wheel.set(this.deadline, this.options.closeTimeoutMs);
+  }
+
+  /** The client will say nothing more. Whoever ends only its half of the stream still gets the answers to what it said. */
+  private onStreamEnd(): void {
+    if (this.state === 'closed') return;
+    this.writeConfirms();
+    this.teardown();
+    this.endStream();
   }
 
   private onDeadline(): void {
@@ -629,18 +666,27 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     this.node.wheel.clear(this.deadline);
     this.confirming.length = 0;
     for (const channel of [...this.channels.values()]) {
-      channel.terminate();
+      try {
+        channel.terminate();
+      } catch (error) {
+        this.logError('an error while a channel was ended', error);
+      }
       this.removeChannel(channel);
     }
+    for (const line of this.lines.values()) line.clear();
+    this.lines.clear();
     if (this.openVHost !== null) {
       this.node.openConnections--;
       this.openVHost.removeQueuesOf(this);
       this.node.turn.request();
     }
-    // Whatever the pauses were for, an ending connection reads on to see the client's close-ok.
-    if (this.pauses.size !== 0) {
-      this.pauses.clear();
-      this.stream.resume();
-    }
+    this.gate.end();
+  }
+
+  private logError(text: string, error: unknown): void {
+    this.log.error(text, {
+      connection: this.name,
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
   }
 }

@@ -28,7 +28,7 @@ export class AmqpConsumer implements Consumer {
   /** Unacked deliveries it may hold; 0 for no limit (basic.qos global=false). */
   readonly prefetch: number;
   parked = false;
-  /** consume-ok has been sent: deliveries may follow. */
+  /** consume-ok has been sent, and cancel-ok has not: deliveries may follow. */
   started = false;
   /** Deliveries it holds. */
   unacked = 0;
@@ -47,7 +47,7 @@ export class AmqpConsumer implements Consumer {
   }
 
   hasCapacity(): boolean {
-    if (!this.started || !this.channel.connection.canWrite()) return false;
+    if (!this.started || !this.channel.connection.output.hasRoom()) return false;
     if (this.noAck) return true;
     if (this.prefetch !== 0 && this.unacked >= this.prefetch) return false;
     return this.channel.hasCredit();

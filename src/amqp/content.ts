@@ -69,8 +69,11 @@ export class ContentAssembler {
         );
   }
 
-  /** A header or body frame. @returns true when the content is complete. @throws AmqpError when it may not come now */
-  onFrame(type: number, frame: Buffer, start: number, stop: number): boolean {
+  /**
+   * A header or body frame, or a part of a body frame; `ends` tells the last one. @returns true when the content is complete.
+   * @throws AmqpError when it may not come now
+   */
+  onFrame(type: number, frame: Buffer, start: number, stop: number, ends: boolean): boolean {
     if (this.expecting === 'method') {
       throw new AmqpError(UNEXPECTED_FRAME, 'expected method frame, got non method frame instead', 0);
     }
@@ -79,7 +82,7 @@ export class ContentAssembler {
       return this.onHeader(frame, start, stop);
     }
     if (type !== FRAME_BODY) this.unexpectedMethod();
-    return this.onBody(frame, start, stop);
+    return this.onBody(frame, start, stop, ends);
   }
 
   /** The complete content as a message; the assembler is free for the next one. @throws DecodeError for broken properties */
@@ -145,7 +148,7 @@ export class ContentAssembler {
     return bodyLength === 0;
   }
 
-  private onBody(frame: Buffer, start: number, stop: number): boolean {
+  private onBody(frame: Buffer, start: number, stop: number, ends: boolean): boolean {
     const length = stop - start;
     const received = this.received + length;
     if (received > this.bodyLength)
@@ -156,7 +159,7 @@ export class ContentAssembler {
       frame.copy(this.buffer, to, start, stop);
     }
     this.received = received;
-    if (received !== this.bodyLength) return false;
+    if (received !== this.bodyLength || !ends) return false;
     this.expecting = 'method';
     return true;
   }

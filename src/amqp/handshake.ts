@@ -147,8 +147,10 @@ export class Handshake {
       case 'user':
         return this.onLogin(login.withoutPassword(step.user, address));
       case 'credentials':
-        connection.waitFor(login.withPassword(step.user, step.password, address), (result) =>
-          this.onLogin(result),
+        connection.waitFor(
+          login.withPassword(step.user, step.password, address),
+          (result) => this.onLogin(result),
+          (why) => this.onLogin({ user: null, why }),
         );
     }
   }

@@ -11,9 +11,10 @@ import {
   encodeTxSelectOk,
 } from '../protocol/methods.ts';
 import { MUST_COMMIT, REJECTED } from '../queue/queue.ts';
-import { type Publication, perform, type SettleKind, settleNow, unknownTag } from './basic-methods.ts';
 import type { Channel } from './channel.ts';
 import { Confirms } from './confirms.ts';
+import { type Publication, perform } from './publish.ts';
+import { type SettleKind, settleNow, unknownTag } from './settling.ts';
 
 interface Settle {
   readonly tag: number;
@@ -86,7 +87,13 @@ export function selectConfirm(channel: Channel, m: ConfirmSelect): void {
   if (channel.tx !== null)
     throw new BrokerError('precondition-failed', 'cannot switch from tx to confirm mode');
   channel.confirms ??= new Confirms();
-  if (!m.noWait) channel.reply((w) => encodeConfirmSelectOk(w, channel.number));
+  const { confirms } = channel;
+  const begin = (): void => {
+    confirms.begin();
+    if (confirms.isReady) channel.wantsConfirm();
+  };
+  if (m.noWait) begin();
+  else channel.reply((w) => encodeConfirmSelectOk(w, channel.number), begin);
 }
 
 /** @throws BrokerError precondition-failed without tx.select, or when a queue refused a publish of the transaction */

@@ -40,7 +40,10 @@ export interface ListenOptions {
   readonly keepAlive: boolean;
 }
 
-/** Takes a connection over. The stream has flowed nowhere yet; it must get its `data` and `error` listeners in this call. */
+/**
+ * Takes a connection over. The stream has flowed nowhere yet; it must get its `data`, `end` and `error` listeners in this call.
+ * When the peer ends its half, ours stays open until it is ended too.
+ */
 export type OnSocket = (stream: Duplex, peer: PeerFacts) => void;
 
 /** An open port. */
@@ -79,6 +82,7 @@ export async function listen(
   onError: (error: Error) => void = () => {},
 ): Promise<Listener> {
   const server = createServer({
+    allowHalfOpen: true,
     noDelay: options.noDelay,
     keepAlive: options.keepAlive,
     keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
@@ -87,7 +91,11 @@ export async function listen(
   server.on('connection', (socket: Socket) => {
     const peer = peerFacts(socket);
     // A peer that is gone already has no address; and one accepted just before close() is not served any more.
-    if (peer === null || closed) return void socket.destroy();
+    if (peer === null || closed) {
+      socket.on('error', () => {});
+      socket.destroy();
+      return;
+    }
     onSocket(socket, peer);
   });
   await bind(server, options);

@@ -1,0 +1,137 @@
+// What goes out on one connection: gathered in one writer, handed to the socket once per turn.
+// Owns the writer, the memory on its way to the socket, and what happens when the client does not read: deliveries stop, and a client
+// that goes on asking without reading the answers is not read from, so that nothing grows without bound.
+// Knows bytes only: no frame, no channel.
+//
+// Why two limits: deliveries are ours to hold back. Answers are the client's own doing; stopping to read for mere deliveries would lock
+// up a client that publishes and consumes on one connection and does not read while it writes.
+
+import type { Duplex } from 'node:stream';
+import { Deque } from '../base/deque.ts';
+import { type Chunk, type ChunkPool, FrameWriter } from '../protocol/frame-writer.ts';
+import type { ReadGate } from './read-gate.ts';
+
+/** Chunks that the socket has not taken yet. */
+interface Parcel {
+  readonly chunks: readonly Chunk[];
+  /** `bytesOut` behind them. */
+  readonly end: number;
+}
+
+/** The outgoing side of one connection. */
+export class Output {
+  readonly writer: FrameWriter;
+  /** Bytes handed to the socket so far. */
+  bytesOut = 0;
+
+  private readonly stream: Duplex;
+  private readonly pool: ChunkPool;
+  private readonly gate: ReadGate;
+  /** Bytes that may wait: for deliveries to go on, and as answers before reading pauses. */
+  private readonly bytesMax: number;
+  /** Has `flush` called at the end of the turn. */
+  private readonly wantsFlush: () => void;
+  /** The socket takes more. */
+  private writable = true;
+  /** Somebody was told that there is no room. */
+  private starved = false;
+  /** What the socket has not taken, in order. */
+  private readonly underWay = new Deque<Parcel>();
+  /** Answers the client has not taken: those written before `mark` … */
+  private olderAnswers = 0;
+  /** … and those after it. */
+  private newerAnswers = 0;
+  /** `bytesOut` when the answers were divided. */
+  private mark = 0;
+  private readonly onTaken: () => void;
+
+  constructor(stream: Duplex, pool: ChunkPool, gate: ReadGate, bytesMax: number, wantsFlush: () => void) {
+    this.stream = stream;
+    this.pool = pool;
+    this.gate = gate;
+    this.bytesMax = bytesMax;
+    this.wantsFlush = wantsFlush;
+    this.writer = new FrameWriter(pool);
+    this.onTaken = () => this.taken();
+  }
+
+  /** Room for one more delivery. Who is told that there is none is woken when there is (see `flush`). */
+  hasRoom(): boolean {
+    if (this.writable && this.writer.pendingBytes < this.bytesMax) return true;
+    this.starved = true;
+    return false;
+  }
+
+  /** More was written in this turn than one turn may answer. */
+  get isOverfull(): boolean {
+    return this.writer.pendingBytes >= this.bytesMax;
+  }
+
+  /** `bytes` of what was written answer the client's own requests. */
+  answered(bytes: number): void {
+    if (bytes <= 0) return;
+    this.newerAnswers += bytes;
+    if (this.olderAnswers + this.newerAnswers >= this.bytesMax) this.gate.pause('output');
+  }
+
+  /** Hands everything gathered to the socket. @returns true when those who found no room may try again */
+  flush(): boolean {
+    const { writer } = this;
+    if (writer.pendingBytes !== 0) this.send(writer.detach());
+    this.settle();
+    if (!this.starved || !this.writable) return false;
+    this.starved = false;
+    return true;
+  }
+
+  private send(chunks: readonly Chunk[]): void {
+    const { stream } = this;
+    // Nobody will read it.
+    if (stream.destroyed || stream.writableEnded) return this.pool.giveAll(chunks);
+    const last = chunks.length - 1;
+    if (last > 0) stream.cork();
+    for (let i = 0; i <= last; i++) {
+      const { buffer, length } = chunks[i]!;
+      const bytes = length === buffer.length ? buffer : buffer.subarray(0, length);
+      this.bytesOut += length;
+      if (i === last) stream.write(bytes, this.onTaken);
+      else stream.write(bytes);
+    }
+    if (last > 0) stream.uncork();
+    // Mostly the system takes everything at once.
+    if (stream.writableLength === 0) this.pool.giveAll(chunks);
+    else this.underWay.push({ chunks, end: this.bytesOut });
+    this.writable = stream.writableLength < this.bytesMax;
+  }
+
+  /** The socket has taken some of what it was given. */
+  private taken(): void {
+    const { stream, underWay } = this;
+    if (stream.destroyed) return;
+    const taken = this.bytesOut - stream.writableLength;
+    for (
+      let parcel = underWay.peekFront();
+      parcel !== null && parcel.end <= taken;
+      parcel = underWay.peekFront()
+    ) {
+      underWay.shift();
+      this.pool.giveAll(parcel.chunks);
+    }
+    this.writable = stream.writableLength < this.bytesMax;
+    this.settle();
+    if (this.starved && this.writable) this.wantsFlush();
+  }
+
+  /** Forgets the answers that were taken, and reads on when few enough are left. */
+  private settle(): void {
+    const taken = this.bytesOut - this.stream.writableLength;
+    if (taken >= this.mark) this.olderAnswers = 0;
+    // What lies in the writer still has its place behind `bytesOut`: it is divided at the flush.
+    if (this.olderAnswers === 0 && this.writer.pendingBytes === 0) {
+      if (taken < this.bytesOut) this.olderAnswers = this.newerAnswers;
+      this.newerAnswers = 0;
+      this.mark = this.bytesOut;
+    }
+    if (this.olderAnswers + this.newerAnswers < this.bytesMax) this.gate.resume('output');
+  }
+}
