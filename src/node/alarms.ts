@@ -29,6 +29,10 @@ export class Alarms {
   private readonly on = new Set<AlarmKind>();
   private ticker: Ticker | null = null;
   private lookingAtDisk = false;
+  /** The last look could not tell how much disk is free: it is said once. */
+  private diskUnknown = false;
+  /** What was measured last. Only a change of it changes an alarm, so that one set by hand stays as long as nothing is crossed. */
+  private readonly crossed: Record<AlarmKind, boolean> = { memory: false, disk: false };
 
   /** @param changed told the reason text when alarms go on or change, null when all are off */
   constructor(options: AlarmOptions, log: Logger, changed: (reason: string | null) => void) {
@@ -50,6 +54,7 @@ export class Alarms {
     return this.on.has(kind);
   }
 
+  /** Switches an alarm, by hand or because a mark was crossed. */
   set(kind: AlarmKind, on: boolean): void {
     if (this.on.has(kind) === on) return;
     if (on) this.on.add(kind);
@@ -70,18 +75,26 @@ export class Alarms {
 
   private look(): void {
     const { memoryMaxBytes, diskFreeMinBytes, memoryUsed, diskFree } = this.options;
-    this.set('memory', memoryUsed() > memoryMaxBytes);
+    this.measured('memory', memoryUsed() > memoryMaxBytes);
     if (diskFree === null || diskFreeMinBytes === 0 || this.lookingAtDisk) return;
     this.lookingAtDisk = true;
     diskFree().then(
       (free) => {
         this.lookingAtDisk = false;
-        if (this.ticker !== null) this.set('disk', free < diskFreeMinBytes);
+        this.diskUnknown = false;
+        if (this.ticker !== null) this.measured('disk', free < diskFreeMinBytes);
       },
       (error: unknown) => {
         this.lookingAtDisk = false;
-        this.log.warn('cannot tell how much disk is free', { error: String(error) });
+        if (!this.diskUnknown) this.log.warn('cannot tell how much disk is free', { error: String(error) });
+        this.diskUnknown = true;
       },
     );
+  }
+
+  private measured(kind: AlarmKind, crossed: boolean): void {
+    if (this.crossed[kind] === crossed) return;
+    this.crossed[kind] = crossed;
+    this.set(kind, crossed);
   }
 }

@@ -7,6 +7,8 @@ import type { Binding, Destination, Router } from '../routing/router.ts';
 
 /** Routes kept per exchange; the cache starts anew when it is full. */
 export const ROUTE_CACHE_MAX = 20_000;
+/** Queues that the kept routes of one exchange may name together: many keys that lead to thousands of queues must not fill the memory. */
+export const ROUTE_CACHE_QUEUES_MAX = 200_000;
 
 /** What a client declares. */
 export interface ExchangeDeclaration {
@@ -44,7 +46,11 @@ export class BindingRecord implements Binding {
 /** Identity of a binding within its source: destination, routing key and arguments, whatever the order of the arguments. */
 export function bindingId(destination: Queue | Exchange, routingKey: string, args: FieldTable): string {
   const kind = destination instanceof Exchange ? 'exchange' : 'queue';
-  return `${kind}\0${destination.name}\0${routingKey}\0${argumentsId(args)}`;
+  const { name } = destination;
+  // Names may hold any octet, NUL too: then a length says where the name ends.
+  const length =
+    name.includes('\0') || routingKey.includes('\0') ? `:${name.length}:${routingKey.length}` : '';
+  return `${kind}${length}\0${name}\0${routingKey}\0${argumentsId(args)}`;
 }
 
 function argumentsId(args: FieldTable): string {
@@ -65,8 +71,6 @@ export class Exchange implements Destination {
   readonly outgoing = new Map<string, BindingRecord>();
   /** Bindings with this exchange as destination. */
   readonly incoming = new Set<BindingRecord>();
-  /** Something was bound to it once: auto-delete applies. */
-  everBound = false;
   deleted = false;
   /** Last routing run that visited it, so that cycles end. Written by the vhost. */
   visitStamp = 0;
@@ -76,6 +80,8 @@ export class Exchange implements Destination {
   /** Routes by key, computed at `cacheGeneration` of the vhost's topology. */
   private readonly cache = new Map<string, readonly Queue[]>();
   private cacheGeneration = 0;
+  /** Queues that the routes in the cache name. */
+  private cachedQueues = 0;
 
   constructor(declaration: ExchangeDeclaration, router: Router | null) {
     this.name = declaration.name;
@@ -90,10 +96,14 @@ export class Exchange implements Destination {
   }
 
   remember(key: string, generation: number, route: readonly Queue[]): void {
-    if (this.cacheGeneration !== generation || this.cache.size >= ROUTE_CACHE_MAX) {
+    const full =
+      this.cache.size >= ROUTE_CACHE_MAX || this.cachedQueues + route.length > ROUTE_CACHE_QUEUES_MAX;
+    if (full || this.cacheGeneration !== generation) {
       this.cache.clear();
+      this.cachedQueues = 0;
       this.cacheGeneration = generation;
     }
     this.cache.set(key, route);
+    this.cachedQueues += route.length;
   }
 }

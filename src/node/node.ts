@@ -142,7 +142,8 @@ export class BrokerNode {
       definitions: this.definitions,
       replies: this.replies,
       nextQueueNumber: () => ++this.queueNumber,
-      queuesMax: () => this.options.queueMax,
+      queuesMax: this.options.queueMax,
+      queueCount: 0,
     };
   }
 

@@ -100,7 +100,15 @@ class Sink implements RecoverySink {
     if (record.kind === 'exchange') {
       const { name, type, autoDelete, internal } = record;
       const declaration = { name, type, durable: true, autoDelete, internal, arguments: args };
-      vhost.exchanges.set(name, new Exchange(declaration, createRouter(type, args)));
+      const router = createRouter(type, args);
+      if (router === null) {
+        throw new StoreError(
+          'format',
+          `The store has the exchange '${name}' of type '${type}', which this version of Leveret does not know. ` +
+            'Start the version that wrote it. Nothing was changed.',
+        );
+      }
+      vhost.exchanges.set(name, new Exchange(declaration, router));
     } else if (record.kind === 'queue') {
       const { name, number, autoDelete } = record;
       const declaration = { name, durable: true, exclusive: false, autoDelete, arguments: args, owner: null };

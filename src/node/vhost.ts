@@ -1,12 +1,11 @@
-// One virtual host: its exchanges, queues and bindings, and where a message goes.
-// Owns declare, delete, bind, unbind with RabbitMQ's order of checks and texts, and the routing walk. Knows no protocol: callers
-// are seen through `Caller`, consumers through `Consumer`.
+// One virtual host: its exchanges, queues and bindings.
+// Owns declare, delete, bind, unbind with RabbitMQ's order of checks and texts, and publishing to the queues of a route. Knows no
+// protocol: callers are seen through `Caller`, consumers through `Consumer`. Where a message goes: route-walk.ts.
 // Invariant: `generation` grows with every change that can change a route, so that a route computed at one generation holds until the next.
 
 import { BrokerError } from '../base/errors.ts';
 import { serverName } from '../base/random-ids.ts';
-import { addressOf } from '../message/address.ts';
-import { closesCycle, copies, type DeathReason, deadMessage } from '../message/death.ts';
+import type { DeathReason } from '../message/death.ts';
 import type { Message } from '../message/message.ts';
 import { EMPTY_TABLE, type FieldTable, fieldTypeName } from '../protocol/field-table.ts';
 import { ClassicQueue } from '../queue/classic-queue.ts';
@@ -15,16 +14,19 @@ import {
   assertSameArgument,
   assertSameFlag,
   checkQueueArguments,
+  deadLetterExchangeOf,
   type QueueDeclaration,
 } from '../queue/declaration.ts';
 import type { Queue } from '../queue/queue.ts';
 import type { QueueContext, QueueHost } from '../queue/queue-context.ts';
-import { isReplyName, REPLY_TO_PREFIX, ReplyQueue } from '../queue/reply-queue.ts';
-import type { Destination } from '../routing/router.ts';
+import { ReplyQueue } from '../queue/reply-queue.ts';
 import { createRouter } from '../routing/router-types.ts';
+import type { SharedBytes } from '../store/store.ts';
 import type { Caller } from './caller.ts';
+import { DeadLetters } from './dead-letters.ts';
 import type { Definitions } from './definitions.ts';
 import { BindingRecord, bindingId, Exchange, type ExchangeDeclaration } from './exchange.ts';
+import { RouteWalk } from './route-walk.ts';
 
 /** Exchanges that stand in every vhost from the start (RabbitMQ). All durable; the default exchange has the empty name. */
 const PREDECLARED: readonly { name: string; type: string; internal: boolean }[] = [
@@ -41,7 +43,8 @@ const RESERVED = 'amq.';
 /** Contents above this many bytes that go to several queues are stored once and named by each of them. */
 export const SHARED_BYTES_MIN = 4096;
 
-const NOWHERE: readonly Queue[] = [];
+/** Routes longer than this are kept by their exchange only, not by every publisher beside it. */
+export const HELD_ROUTE_MAX = 256;
 
 /** What a vhost needs around it. */
 export interface VHostContext {
@@ -51,8 +54,10 @@ export interface VHostContext {
   readonly replies: ReadonlyMap<string, ReplyQueue>;
   /** A number for a new queue. */
   nextQueueNumber(): number;
-  /** Queue limit of the vhost; Infinity when there is none. */
-  queuesMax(vhost: string): number;
+  /** Queues that all vhosts together may have; Infinity for no limit. */
+  readonly queuesMax: number;
+  /** Queues that they have. Written by the vhosts. */
+  queueCount: number;
 }
 
 /** A virtual host. */
@@ -67,18 +72,19 @@ export class VHost implements QueueHost {
   private readonly context: VHostContext;
   /** Bindings by the queue they lead to. */
   private readonly boundTo = new Map<Queue, Set<BindingRecord>>();
-  /** Number of the routing run, for stamps. */
-  private run = 0;
-  /** A visited exchange routes by more than the key: the route must not be cached. */
-  private uncacheable = false;
-  private readonly found: Destination[] = [];
-  /** Takes replies whose requester is gone. */
-  private readonly nobody: ReplyQueue;
+  /** Exclusive queues by the connection that owns them. */
+  private readonly owned = new Map<object, Set<ClassicQueue>>();
+  private readonly walk: RouteWalk;
+  private readonly deadLetters: DeadLetters;
+  /** The last `route` may be kept by whoever asked for it. */
+  private holds = false;
 
   constructor(name: string, context: VHostContext) {
     this.name = name;
     this.context = context;
-    this.nobody = new ReplyQueue('', context.queues.turn);
+    const { queues, replies } = context;
+    this.walk = new RouteWalk(this.exchanges, this.queues, replies, new ReplyQueue('', queues.turn));
+    this.deadLetters = new DeadLetters(this, queues.clock, queues);
     for (const { name: exchange, type, internal } of PREDECLARED) {
       const declaration = {
         name: exchange,
@@ -195,17 +201,18 @@ export class VHost implements QueueHost {
       assertEquivalentQueue(current.declaration, wanted, this.name);
       return current;
     }
-    checkQueueArguments(name, this.name, wanted.arguments);
-    const deadLetterExchange = wanted.arguments.get('x-dead-letter-exchange');
-    if (deadLetterExchange !== undefined) {
+    const deadLetterExchange = deadLetterExchangeOf(name, this.name, wanted.arguments);
+    if (deadLetterExchange !== null) {
       caller.assertMay('read', 'queue', name);
-      caller.assertMay('write', 'exchange', String(deadLetterExchange.value));
+      caller.assertMay('write', 'exchange', deadLetterExchange);
     }
-    const limit = this.context.queuesMax(this.name);
-    if (this.queues.size >= limit) {
+    checkQueueArguments(name, this.name, wanted.arguments);
+    const { queueCount, queuesMax } = this.context;
+    if (queueCount >= queuesMax) {
+      // RabbitMQ's words for its limit of a whole cluster: this one too is not of the vhost alone.
       throw new BrokerError(
         'precondition-failed',
-        `cannot declare queue '${name}': queue limit in vhost '${this.name}' (${limit}) is reached`,
+        `cannot declare queue '${name}': queue limit in cluster (${queuesMax}) is reached`,
       );
     }
     const queue = this.addQueue(wanted, this.context.nextQueueNumber());
@@ -217,7 +224,14 @@ export class VHost implements QueueHost {
   addQueue(declaration: QueueDeclaration, number: number): ClassicQueue {
     const queue = new ClassicQueue(declaration, number, this.context.queues, this);
     this.queues.set(declaration.name, queue);
+    this.context.queueCount++;
     this.generation++;
+    const { owner } = declaration;
+    if (owner !== null) {
+      const owned = this.owned.get(owner);
+      if (owned === undefined) this.owned.set(owner, new Set([queue]));
+      else owned.add(queue);
+    }
     return queue;
   }
 
@@ -241,12 +255,21 @@ export class VHost implements QueueHost {
     if (queue.deleted) return 0;
     const count = queue.messageCount;
     this.queues.delete(queue.name);
+    this.context.queueCount--;
     this.generation++;
-    for (const binding of this.boundTo.get(queue) ?? []) this.removeBinding(binding);
+    const { owner } = queue.declaration;
+    if (owner !== null) this.disown(owner, queue);
+    const bindings = this.boundTo.get(queue);
     this.boundTo.delete(queue);
+    if (bindings !== undefined) this.removeBindings(bindings);
     queue.delete();
     if (queue.durable) this.context.definitions.deleteQueue(this.name, queue.name);
     return count;
+  }
+
+  private disown(owner: object, queue: ClassicQueue): void {
+    const owned = this.owned.get(owner);
+    if (owned?.delete(queue) && owned.size === 0) this.owned.delete(owner);
   }
 
   consumersGone(queue: ClassicQueue): void {
@@ -255,26 +278,12 @@ export class VHost implements QueueHost {
   }
 
   deadLetter(queue: ClassicQueue, message: Message, reason: DeathReason): void {
-    const { deadLetterExchange, deadLetterRoutingKey } = queue.options;
-    // RabbitMQ: a dead-letter exchange that does not exist drops the message; the default exchange is named by the empty string.
-    const exchange = this.exchanges.get(deadLetterExchange!);
-    if (exchange === undefined) return;
-    const key = deadLetterRoutingKey ?? message.address.routingKey;
-    const keys = [key];
-    if (deadLetterRoutingKey === null) for (const copy of copies(message)) keys.push(String(copy.value));
-    const { clock } = this.context.queues;
-    const dead = deadMessage(message, queue.name, reason, clock.now(), addressOf(exchange.name, key));
-    const targets = this.walk(exchange, dead, keys).filter((target) => !closesCycle(dead, target.name));
-    const { queues } = this.context;
-    queues.burying = true;
-    this.publish(targets, dead);
-    queues.burying = false;
+    this.deadLetters.bury(queue, message, reason);
   }
 
   /** The exclusive queues of a connection that is ending. */
   removeQueuesOf(owner: object): void {
-    for (const queue of [...this.queues.values()])
-      if (queue.declaration.owner === owner) this.removeQueue(queue);
+    for (const queue of [...(this.owned.get(owner) ?? [])]) this.removeQueue(queue);
   }
 
   /** Bindings that lead to the queue, without the implicit one of the default exchange. */
@@ -302,7 +311,6 @@ export class VHost implements QueueHost {
   ): BindingRecord {
     const binding = new BindingRecord(source, destination, routingKey, args);
     source.outgoing.set(binding.id, binding);
-    source.everBound = true;
     if (destination instanceof Exchange) destination.incoming.add(binding);
     else {
       let bound = this.boundTo.get(destination);
@@ -324,33 +332,33 @@ export class VHost implements QueueHost {
   /** queue.unbind and exchange.unbind. A missing binding is fine. */
   unbind(source: Exchange, destination: Queue | Exchange, routingKey: string, args: FieldTable): void {
     const binding = source.outgoing.get(bindingId(destination, routingKey, args));
-    if (binding !== undefined) this.removeBinding(binding);
+    if (binding !== undefined) this.removeBindings([binding]);
   }
 
   // ── routing ──
 
   /** Queues that a message published to `exchange` under `key` reaches, each once. Do not change the result. */
   route(exchange: Exchange, message: Message, key: string): readonly Queue[] {
-    const cached = exchange.cached(key, this.generation);
-    if (cached !== undefined) {
-      this.uncacheable = false;
-      return cached;
+    let route = exchange.cached(key, this.generation);
+    if (route !== undefined) {
+      this.holds = route.length <= HELD_ROUTE_MAX;
+      return route;
     }
-    const out = this.walk(exchange, message, [key]);
-    // A reply queue comes and goes without a change of topology.
-    if (key.startsWith(REPLY_TO_PREFIX)) this.uncacheable = true;
-    if (!this.uncacheable) exchange.remember(key, this.generation, out);
-    return out;
+    route = this.walk.from(exchange, message, [key]);
+    const { isRepeatable } = this.walk;
+    if (isRepeatable) exchange.remember(key, this.generation, route);
+    this.holds = isRepeatable && route.length <= HELD_ROUTE_MAX;
+    return route;
   }
 
   /** As `route`, for a message with further keys (CC, BCC). */
   routeAll(exchange: Exchange, message: Message, keys: readonly string[]): readonly Queue[] {
-    return this.walk(exchange, message, keys);
+    return this.walk.from(exchange, message, keys);
   }
 
   /** The last `route` may be kept by the caller as long as `generation` stands. */
   get routeHolds(): boolean {
-    return !this.uncacheable;
+    return this.holds;
   }
 
   /** Hands a message to the queues of its route. @returns their outcome flags together */
@@ -359,83 +367,50 @@ export class VHost implements QueueHost {
     const context = this.context.queues;
     // A queue that drops or refuses a message dead-letters it right here, in the middle of another message's publish.
     const outer = context.shared;
-    context.shared = null;
-    if (several) {
-      const { at } = message;
-      context.shared = context.shard.share(
-        message.address.wire,
-        message.buffer,
-        at,
-        at + message.contentLength,
-      );
-    }
     let outcome = 0;
-    for (let i = 0; i < queues.length; i++) outcome |= queues[i]!.publish(message);
-    context.shared = outer;
+    try {
+      context.shared = several ? this.share(message) : null;
+      for (let i = 0; i < queues.length; i++) outcome |= queues[i]!.publish(message);
+    } finally {
+      context.shared = outer;
+    }
     return outcome;
   }
 
-  private walk(exchange: Exchange, message: Message, keys: readonly string[]): readonly Queue[] {
-    this.run++;
-    this.uncacheable = false;
-    const out: Queue[] = [];
-    this.visit(exchange, message, keys, out);
-    return out.length === 0 ? NOWHERE : out;
-  }
-
-  private visit(exchange: Exchange, message: Message, keys: readonly string[], out: Queue[]): void {
-    if (exchange.visitStamp === this.run) return;
-    exchange.visitStamp = this.run;
-    const before = this.found.length;
-    const { found } = this;
-    const { router } = exchange;
-    if (router === null) {
-      for (const key of keys) {
-        const queue = this.queues.get(key) ?? this.replyQueue(key);
-        if (queue !== undefined) found.push(queue);
-      }
-    } else {
-      if (!router.byKeyOnly) this.uncacheable = true;
-      for (const key of keys) router.route(message, key, found);
-    }
-    const after = found.length;
-    if (after === before && exchange.alternate !== null) {
-      const alternate = this.exchanges.get(exchange.alternate);
-      if (alternate !== undefined) this.visit(alternate, message, keys, out);
-    }
-    for (let i = before; i < after; i++) {
-      const destination = found[i]!;
-      if (destination instanceof Exchange) this.visit(destination, message, keys, out);
-      else {
-        const queue = destination as Queue;
-        if (queue.routeStamp !== this.run) {
-          queue.routeStamp = this.run;
-          out.push(queue);
-        }
-      }
-    }
-    found.length = before;
-  }
-
-  /** RabbitMQ 4.2: a reply that comes too late is dropped, but counts as routed. */
-  private replyQueue(key: string): Queue | undefined {
-    if (!key.startsWith(REPLY_TO_PREFIX)) return undefined;
-    return this.context.replies.get(key) ?? (isReplyName(key) ? this.nobody : undefined);
+  private share(message: Message): SharedBytes {
+    const { at } = message;
+    const { shard } = this.context.queues;
+    return shard.share(message.address.wire, message.buffer, at, at + message.contentLength);
   }
 
   // ── removal ──
 
   private removeExchange(exchange: Exchange): void {
-    if (exchange.deleted) return;
-    exchange.deleted = true;
-    this.exchanges.delete(exchange.name);
-    this.generation++;
-    for (const binding of [...exchange.outgoing.values()]) this.removeBinding(binding);
-    for (const binding of [...exchange.incoming]) this.removeBinding(binding);
-    if (exchange.declaration.durable) this.context.definitions.deleteExchange(this.name, exchange.name);
+    const doomed = [exchange];
+    this.removeAll(doomed);
   }
 
-  private removeBinding(binding: BindingRecord): void {
+  private removeBindings(bindings: Iterable<BindingRecord>): void {
+    const doomed: Exchange[] = [];
+    for (const binding of bindings) this.removeBinding(binding, doomed);
+    this.removeAll(doomed);
+  }
+
+  /** Removes exchanges with their bindings in both roles, and those that go with them. The list grows while it is worked through. */
+  private removeAll(doomed: Exchange[]): void {
+    for (let i = 0; i < doomed.length; i++) {
+      const exchange = doomed[i]!;
+      if (exchange.deleted) continue;
+      exchange.deleted = true;
+      this.exchanges.delete(exchange.name);
+      this.generation++;
+      for (const binding of exchange.outgoing.values()) this.removeBinding(binding, doomed);
+      for (const binding of exchange.incoming) this.removeBinding(binding, doomed);
+      if (exchange.declaration.durable) this.context.definitions.deleteExchange(this.name, exchange.name);
+    }
+  }
+
+  private removeBinding(binding: BindingRecord, doomed: Exchange[]): void {
     const { source, destination } = binding;
     if (!source.outgoing.delete(binding.id)) return;
     source.router!.unbind(binding);
@@ -443,8 +418,8 @@ export class VHost implements QueueHost {
     else this.boundTo.get(destination)?.delete(binding);
     this.generation++;
     if (binding.durable) this.context.definitions.deleteBinding(this.name, binding);
-    if (source.declaration.autoDelete && source.everBound && source.outgoing.size === 0)
-      this.removeExchange(source);
+    // RabbitMQ: an auto-delete exchange goes with the last binding it is the source of.
+    if (source.declaration.autoDelete && source.outgoing.size === 0) doomed.push(source);
   }
 
   private assertEquivalentExchange(current: ExchangeDeclaration, wanted: ExchangeDeclaration): void {

@@ -182,7 +182,7 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
   whenReady(ready: () => void): boolean {
     if (this.deleted) return true;
     const entry = this.head();
-    if (entry === null ? this.pager.count === 0 : this.mayDeliver(entry)) return true;
+    if (entry === null ? this.messageCount === 0 : this.mayDeliver(entry)) return true;
     this.getters.push(ready);
     this.pager.bringBack();
     return false;
@@ -309,11 +309,19 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
 
   // ── the head ──
 
-  /** The next entry that lives; expired ones before it are dropped (RabbitMQ: messages expire at the head). */
+  /**
+   * The next entry that lives; expired ones before it are dropped (RabbitMQ: messages expire at the head). Null when there is none in
+   * memory, or when so many have expired that the rest has to wait for the next turn.
+   */
   private head(): Entry | null {
     const { ready } = this;
+    let budget = this.context.deliveriesPerTurn;
     for (let entry = ready.peek(); entry !== null; entry = ready.peek()) {
       if (entry.expiresAt === 0 || !this.expiry.isDue(entry)) return entry;
+      if (budget-- === 0) {
+        this.wake();
+        return null;
+      }
       this.takeReady(entry);
       this.bury(entry, 'expired');
     }
@@ -373,11 +381,15 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
     return wouldBeTooLong(this, message, this.options);
   }
 
-  /** Drops from the head until the queue is within its limits. Cold entries have to come back first; their arrival goes on with it. */
+  /**
+   * Drops from the head until the queue is within its limits. Cold entries have to come back first; their arrival goes on with it.
+   * What is more than a turn's work goes in the turns after it.
+   */
   private dropHead(): void {
     const { options } = this;
     if (options.overflow !== 'drop-head') return;
-    while (isTooLong(this, options)) {
+    for (let budget = this.context.deliveriesPerTurn; isTooLong(this, options); budget--) {
+      if (budget === 0) return this.wake();
       const entry = this.ready.peek();
       if (entry === null) return this.pager.bringBack();
       this.takeReady(entry);

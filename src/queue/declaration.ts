@@ -23,12 +23,14 @@ const TIME_MAX_MS = 315_360_000_000;
 type Check = (value: FieldValue, args: FieldTable) => string | null;
 
 const integer: Check = (v) => (isInteger(v) ? null : `"expected integer, got ${fieldTypeName(v)}"`);
-const nonNegative: Check = (v, args) => integer(v, args) ?? (number(v) < 0 ? `{value_negative,${v.value}}` : null);
+const nonNegative: Check = (v, args) =>
+  integer(v, args) ?? (number(v) < 0 ? `{value_negative,${v.value}}` : null);
 const duration: Check = (v, args) =>
   nonNegative(v, args) ?? (number(v) > TIME_MAX_MS ? `{value_too_large,${v.value}}` : null);
 const positiveDuration: Check = (v, args) =>
   integer(v, args) ?? (number(v) === 0 ? '{value_zero,0}' : duration(v, args));
-const octet: Check = (v, args) => nonNegative(v, args) ?? (number(v) > 255 ? `{max_value_exceeded,${v.value}}` : null);
+const octet: Check = (v, args) =>
+  nonNegative(v, args) ?? (number(v) > 255 ? `{max_value_exceeded,${v.value}}` : null);
 const text: Check = (v) =>
   typeof v.value === 'string' && v.tag === 'S' ? null : `{unacceptable_type,${fieldTypeName(v)}}`;
 const deadLetterKey: Check = (v, args) =>
@@ -103,7 +105,8 @@ export function checkQueueArguments(name: string, vhost: string, args: FieldTabl
   const type = args.get('x-queue-type');
   if (type !== undefined) {
     if (type.tag !== 'S') refuse('x-queue-type', `: {unacceptable_type,${fieldTypeName(type)}}`);
-    if (type.value !== 'classic') refuse('x-queue-type', `: "unsupported queue type '${String(type.value)}'"`);
+    if (type.value !== 'classic')
+      refuse('x-queue-type', `: "unsupported queue type '${String(type.value)}'"`);
   }
   if (args.size === 0) return;
   for (const [argument, check] of CLASSIC) {

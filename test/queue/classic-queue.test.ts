@@ -430,6 +430,24 @@ describe('time to live', () => {
     expect(kit.memory.used).toBe(0);
   });
 
+  it('of very many messages that end at once is not the work of one turn, and a get behind them waits', async () => {
+    const kit = await kitOf();
+    const queue = kit.queue({ 'x-dead-letter-exchange': 'dlx' });
+    for (let i = 0; i < 5_000; i++) queue.publish(messageOf('x', { expiration: '10' }));
+    publish(queue, 'last');
+    kit.clock.advance(20);
+    let got: string | null = null;
+    const ask = (): void => {
+      if (queue.whenReady(ask)) got = textOf(queue.get(true));
+    };
+    ask();
+    expect(kit.deaths.length).toBeLessThan(5_000);
+    expect(got).toBeNull();
+    await kit.until(() => got !== null);
+    expect(got).toBe('last');
+    expect(kit.deaths.length).toBe(5_000);
+  });
+
   it('leaves no timer behind', async () => {
     const kit = await kitOf();
     const queue = kit.queue({ 'x-message-ttl': 1_000 });

@@ -1,0 +1,77 @@
+// What becomes of a message that died in a queue: its dead letter, made and published to the queue's dead-letter exchange.
+// Owns the order of publishes when one dead letter causes the next (a full queue that refuses and dead-letters in turn).
+// Invariant: dead letters are published one after the other, never one inside another, so that no chain of queues is too long.
+
+import type { Clock } from '../base/clock.ts';
+import { addressOf } from '../message/address.ts';
+import { closesCycle, copies, type DeathReason, deadMessage } from '../message/death.ts';
+import type { Message } from '../message/message.ts';
+import type { ClassicQueue } from '../queue/classic-queue.ts';
+import type { Queue } from '../queue/queue.ts';
+import type { Exchange } from './exchange.ts';
+
+/**
+ * Dead letters that one dead letter may cause in turn. Full queues that refuse and dead-letter to each other multiply them; what comes
+ * on top is dropped, as at most once allows.
+ */
+export const DEAD_LETTERS_CAUSED_MAX = 1_000;
+
+/** The vhost, as far as dead letters need it. */
+export interface DeadLetterHost {
+  readonly exchanges: ReadonlyMap<string, Exchange>;
+  routeAll(exchange: Exchange, message: Message, keys: readonly string[]): readonly Queue[];
+  publish(queues: readonly Queue[], message: Message): number;
+}
+
+/** A dead letter on its way. */
+interface DeadLetter {
+  readonly targets: readonly Queue[];
+  readonly message: Message;
+}
+
+/** The dead letters of one vhost. */
+export class DeadLetters {
+  private readonly host: DeadLetterHost;
+  private readonly clock: Clock;
+  /** Told to all queues of the broker while dead letters are published. */
+  private readonly context: { burying: boolean };
+  /** Caused by the dead letter that is being published. */
+  private readonly waiting: DeadLetter[] = [];
+
+  constructor(host: DeadLetterHost, clock: Clock, context: { burying: boolean }) {
+    this.host = host;
+    this.clock = clock;
+    this.context = context;
+  }
+
+  /** Publishes the dead letter of `message`, which died in `queue`; drops it where RabbitMQ does. */
+  bury(queue: ClassicQueue, message: Message, reason: DeathReason): void {
+    const { deadLetterExchange, deadLetterRoutingKey } = queue.options;
+    if (deadLetterExchange === null) return;
+    // RabbitMQ: a dead-letter exchange that does not exist drops the message; the default exchange is named by the empty string.
+    const exchange = this.host.exchanges.get(deadLetterExchange);
+    if (exchange === undefined) return;
+    const key = deadLetterRoutingKey ?? message.address.routingKey;
+    const keys = [key];
+    if (deadLetterRoutingKey === null) for (const copy of copies(message)) keys.push(String(copy.value));
+    const dead = deadMessage(message, queue.name, reason, this.clock.now(), addressOf(exchange.name, key));
+    const targets: Queue[] = [];
+    for (const target of this.host.routeAll(exchange, dead, keys))
+      if (!closesCycle(dead, target.name)) targets.push(target);
+    if (targets.length === 0) return;
+    if (!this.context.burying) this.publish(targets, dead);
+    else if (this.waiting.length < DEAD_LETTERS_CAUSED_MAX) this.waiting.push({ targets, message: dead });
+  }
+
+  private publish(targets: readonly Queue[], message: Message): void {
+    const { host, context, waiting } = this;
+    context.burying = true;
+    try {
+      host.publish(targets, message);
+      for (let i = 0; i < waiting.length; i++) host.publish(waiting[i]!.targets, waiting[i]!.message);
+    } finally {
+      waiting.length = 0;
+      context.burying = false;
+    }
+  }
+}
