@@ -4,6 +4,7 @@
 
 import { statfs } from 'node:fs/promises';
 import { totalmem } from 'node:os';
+import { resolve } from 'node:path';
 import { Connection } from './amqp/connection.ts';
 import type { AmqpOptions } from './amqp/options.ts';
 import { userFromImport } from './auth/definitions.ts';
@@ -213,7 +214,7 @@ function storeOf(option: BrokerOptions['store'], settings: Settings, logger: Log
   if (option === 'memory' || (option === undefined && settings.memory)) return memoryStore(log);
   return openLevelStore({
     ...log,
-    location: settings.dataDir,
+    location: resolve(settings.dataDir),
     writeBufferBytes: settings.storeWriteBufferBytes,
     blockCacheBytes: settings.storeBlockCacheBytes,
   });
@@ -304,7 +305,15 @@ async function makeDefaults(
     node.users.setPermissions(name, settings.defaultVhost, { configure: '.*', write: '.*', read: '.*' });
     changed = true;
   }
-  for (const vhost of vhosts) if (!node.vhosts.has(vhost)) node.createVHost(vhost);
+  for (const vhost of vhosts) {
+    if (node.vhosts.has(vhost)) continue;
+    node.createVHost(vhost);
+    // A vhost that nobody may enter would be of no use.
+    if (node.users.get(settings.defaultUser) !== null) {
+      node.users.setPermissions(settings.defaultUser, vhost, { configure: '.*', write: '.*', read: '.*' });
+      changed = true;
+    }
+  }
   for (const user of users) {
     if (node.users.get(user.name) !== null) continue;
     const { name, password, tags = [], permissions = [], topicPermissions = [] } = user;

@@ -12,4 +12,5 @@ export {
 } from './broker.ts';
 export { DEFAULTS, type Settings, SettingsError } from './config/config.ts';
 export { ListenError } from './net/listener.ts';
-export { StoreError } from './store/store.ts';
+export { memoryStore } from './store/log-store.ts';
+export { type Store, StoreError } from './store/store.ts';

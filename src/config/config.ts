@@ -258,7 +258,7 @@ export const SETTINGS = {
     'Compatibility',
     yesOrNo,
     false,
-    'Refuse what RabbitMQ 4.3 refuses and 4.2 did not: transient non-exclusive queues, frame_max below 8192 and more.',
+    'Be as strict as RabbitMQ 4.3: refuse a frame_max below 8192, and take a channel-wide prefetch for one per consumer.',
   ),
   serverProduct: setting(
     'Compatibility',

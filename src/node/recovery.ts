@@ -32,9 +32,6 @@ export async function recover(node: BrokerNode): Promise<Recovered> {
   node.definitions.muted = false;
   // Messages may have expired meanwhile.
   for (const vhost of node.vhosts.values()) for (const queue of vhost.queues.values()) queue.wake();
-  if (stats.orphans !== 0) {
-    node.log.warn('messages of queues that no longer exist were dropped', { messages: stats.orphans });
-  }
   if (sink.users !== null) await importUsers(node.users, sink.users);
   return { ...stats, hasUsers: sink.users !== null };
 }

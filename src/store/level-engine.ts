@@ -7,6 +7,9 @@
 //   _batch([...])      0.8 us  the same native call as the first, without copying every operation before it
 // So we call the method that `level`'s own packages call each other by; its contract is theirs to keep within a major version.
 
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { Level } from 'level';
 import type { GetDone, KeyValueEngine, WriteBatch, WriteDone } from './engine.ts';
 import type { LevelOptions } from './options.ts';
@@ -32,11 +35,10 @@ export class LevelEngine implements KeyValueEngine {
 
   async open(): Promise<void> {
     const { location, writeBufferBytes, blockCacheBytes, tableFileBytes, compression } = this.#options;
-    const database: Database = new Level<Buffer, Buffer>(location, {
-      keyEncoding: 'buffer',
-      valueEncoding: 'buffer',
-    });
+    let database: Database;
     try {
+      await makeFolder(location);
+      database = new Level<Buffer, Buffer>(location, { keyEncoding: 'buffer', valueEncoding: 'buffer' });
       await database.open({
         writeBufferSize: writeBufferBytes,
         cacheSize: blockCacheBytes,
@@ -107,6 +109,23 @@ export class LevelEngine implements KeyValueEngine {
     if (this.#database === null)
       throw new StoreError('closed', `The store in ${this.info.location} is not open.`);
     return this.#database;
+  }
+}
+
+/**
+ * Makes a folder and those above it. One level at a time: what mkdir calls recursive never ends where the system has a folder of its own
+ * making, such as /proc.
+ */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    const parent = dirname(path);
+    if (code !== 'ENOENT' || parent === path || existsSync(parent)) throw error;
+    await makeFolder(parent);
+    await mkdir(path);
   }
 }
 

@@ -264,7 +264,8 @@ export class LogShard implements Shard {
 
   /** Seals, waits for the last commit and for reads under way; afterwards every call is without effect. */
   async close(): Promise<void> {
-    if (this.#ended === null) {
+    // A store that could not be recovered stays as it was, so that what its message says of it is true.
+    if (this.#ended === null && this.#recovered) {
       await this.#space.stop();
       while (this.#ended === null && (this.#flying || this.#open.used)) {
         this.commit();

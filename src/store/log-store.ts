@@ -46,7 +46,7 @@ export class LogStore implements Store {
         this.#options.logger.info(
           'the store was not closed when it was last used; what was confirmed is in it',
           {
-            location: this.info.location,
+            folder: this.info.location,
           },
         );
       }
