@@ -56,8 +56,9 @@ export function bindQueue(channel: Channel, m: QueueBind): void {
   // RabbitMQ: an empty queue name with an empty key means the last queue for both.
   const routingKey = m.queue === '' && m.routingKey === '' ? name : m.routingKey;
   askForBinding(channel, name, m.exchange, routingKey);
-  const queue = vhost.queue(name, connection);
-  vhost.bind(vhost.exchange(m.exchange), queue, routingKey, m.arguments);
+  // RabbitMQ: of two that are missing, the exchange is named.
+  const exchange = vhost.exchange(m.exchange);
+  vhost.bind(exchange, vhost.queue(name, connection), routingKey, m.arguments);
   if (!m.noWait) channel.replyAfterCommit((w) => encodeQueueBindOk(w, channel.number));
 }
 
