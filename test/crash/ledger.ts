@@ -10,11 +10,11 @@
 // - a copy that somebody got before comes with redelivered=true;
 // - the order of one publisher's messages in one queue is that of their publishing.
 
+import { bodyOf, hasBytes, readBody } from './bodies.ts';
+import { Copy, type CopyState, Message, Publisher, type QueueModel, Taker } from './copies.ts';
+
 /** A promise was broken. The message says what, and the history of the copy it was noticed on. */
 export class Broken extends Error {}
-
-/** Where a copy stands: on its way or waiting, acknowledged by somebody, gone for good, or never stored. */
-export type CopyState = 'live' | 'acked' | 'done' | 'lost';
 
 const HAPPENINGS = [
   'sent',
@@ -33,134 +33,14 @@ const HAPPENINGS = [
 ] as const;
 type Happening = (typeof HAPPENINGS)[number];
 
-/** One queue in one life of its name. */
-export class QueueModel {
-  readonly name: string;
-  /** Copies that are live; for pacing. */
-  waiting = 0;
-  waitingBytes = 0;
-  deleted = false;
-  /** What was sent to it, for a queue that is to be deleted; null for one that stays. */
-  readonly copies: Copy[] | null;
-
-  constructor(name: string, stays: boolean) {
-    this.name = name;
-    this.copies = stays ? null : [];
-  }
-}
-
-/** Somebody who takes messages. */
-export class Taker {
-  readonly number: number;
-  readonly name: string;
-  /** Newest sequence number got for the first time, by publisher. */
-  readonly newest = new Map<number, number>();
-  readonly held = new Set<Copy>();
-  /** Acks in the order of sending, with what covers them. */
-  readonly acks: Copy[] = [];
-  /** Acks up to this index are covered. */
-  covered = 0;
-
-  constructor(number: number, name: string) {
-    this.number = number;
-    this.name = name;
-  }
-}
-
-export class Copy {
-  readonly message: Message;
-  readonly queue: QueueModel;
-  state: CopyState = 'live';
-  /** Confirmed, or found after a crash: it must not get lost. */
-  secure = false;
-  /** Somebody got it at least once. */
-  seen = false;
-  holder: Taker | null = null;
-  /** The ack was certainly read by the broker that is alive. */
-  ackCertain = false;
-  /** Who acknowledged it last, and as which of its acks. */
-  ackedBy: Taker | null = null;
-  ackIndex = 0;
-  /** Number of the verification that found it. */
-  found = 0;
-  requeues = 0;
-  /** Three numbers for each thing that happened: what, when (life and ms), and to whom. */
-  readonly history: number[] = [];
-
-  constructor(message: Message, queue: QueueModel) {
-    this.message = message;
-    this.queue = queue;
-  }
-}
-
-export class Message {
-  readonly publisher: Publisher;
-  readonly number: number;
-  readonly length: number;
-  readonly copies: Copy[] = [];
-  /** Number of the first message behind those that stand or fall with this one. */
-  groupEnd: number;
-  confirmed = false;
-
-  constructor(publisher: Publisher, number: number, length: number) {
-    this.publisher = publisher;
-    this.number = number;
-    this.length = length;
-    this.groupEnd = number + 1;
-  }
-}
-
-/** One publishing channel. Its messages are numbered from 0. */
-export class Publisher {
-  readonly id: number;
-  readonly name: string;
-  /** Life of the broker it published in. */
-  readonly life: number;
-  messages: Message[] = [];
-  /** Messages below are all done. */
-  open = 0;
-  /** Everything was done long ago and has been forgotten. */
-  forgotten = false;
-
-  constructor(id: number, name: string, life: number) {
-    this.id = id;
-    this.name = name;
-    this.life = life;
-  }
-}
-
 /** A message taken out of one queue and put into another in one transaction. */
 interface Move {
   readonly from: Copy;
   readonly to: Copy;
 }
 
-/** Smallest body: publisher, number, length, and a word that is the same in every body of the harness. */
-export const BODY_MIN = 16;
-const MAGIC = 0x6c657665;
 /** Lives for which the messages of a publisher are remembered after all of them are done. */
 const REMEMBER_LIVES = 2;
-
-const noise = Buffer.alloc(256 * 1024);
-for (let i = 0, x = 1; i < noise.length; i++) {
-  x = (Math.imul(x, 1_103_515_245) + 12_345) >>> 0;
-  noise[i] = x >>> 16;
-}
-
-function noiseAt(publisher: number, number: number): number {
-  return (publisher * 7919 + number * 31) % (noise.length / 2);
-}
-
-function bodyOf(publisher: number, number: number, length: number): Buffer {
-  const body = Buffer.allocUnsafe(length);
-  body.writeUInt32BE(MAGIC, 0);
-  body.writeUInt32BE(publisher, 4);
-  body.writeUInt32BE(number, 8);
-  body.writeUInt32BE(length, 12);
-  const at = noiseAt(publisher, number);
-  noise.copy(body, BODY_MIN, at, at + length - BODY_MIN);
-  return body;
-}
 
 /** Counts of what was seen, for the line that a round prints. */
 export class Tally {
@@ -475,9 +355,9 @@ export class Ledger {
 
   /** The copy that a body in a queue is. Null for bodies that are not the ledger's (probes). @throws Broken */
   #copyOf(queue: QueueModel, body: Buffer): Copy | null {
-    if (body.length < BODY_MIN || body.readUInt32BE(0) !== MAGIC) return null;
-    const id = body.readUInt32BE(4);
-    const number = body.readUInt32BE(8);
+    const name = readBody(body);
+    if (name === null) return null;
+    const { publisher: id, number } = name;
     const publisher = this.#publishers[id - 1];
     if (publisher?.forgotten === true)
       throw new Broken(
@@ -491,10 +371,7 @@ export class Ledger {
     const copy = message.copies.find((one) => one.queue === queue);
     if (copy === undefined)
       throw new Broken(`message ${number} of ${publisher.name} came from ${queue.name}, where it never went`);
-    const at = noiseAt(id, number);
-    const { length } = message;
-    if (body.length !== length || body.compare(noise, at, at + length - BODY_MIN, BODY_MIN, length) !== 0)
-      this.#break(copy, 'has other bytes than were sent');
+    if (!hasBytes(body, id, number, message.length)) this.#break(copy, 'has other bytes than were sent');
     return copy;
   }
 

@@ -1,7 +1,8 @@
 // Looks at everything a restarted broker has and compares it with what was promised. Owns the reading; the rules are the ledger's.
 
 import { Client, Gone } from './client.ts';
-import { Broken, type Copy, type Ledger, type QueueModel, type Taker } from './ledger.ts';
+import type { Copy, QueueModel, Taker } from './copies.ts';
+import { Broken, type Ledger } from './ledger.ts';
 import type { World } from './world.ts';
 
 /**

@@ -3,7 +3,8 @@
 // found after the crash then counts.
 
 import type { Client } from './client.ts';
-import { Broken, type Ledger, QueueModel } from './ledger.ts';
+import { QueueModel } from './copies.ts';
+import { Broken, type Ledger } from './ledger.ts';
 
 /** Something durable that is made and deleted again and again. */
 export class Thing {
