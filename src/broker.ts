@@ -76,6 +76,8 @@ export class Broker {
   private readonly listener: Listener;
   private readonly graceMs: number;
   private stopping: Promise<void> | null = null;
+  /** Why the store was lost; null while it is there. */
+  private lostError: Error | null = null;
   private tellStopped: (error: Error | null) => void = () => {};
 
   private constructor(node: BrokerNode, store: Store, listener: Listener, settings: Settings) {
@@ -92,7 +94,10 @@ export class Broker {
     this.stopped = new Promise((resolve) => {
       this.tellStopped = resolve;
     });
-    node.onLost = (error) => void this.fail(error);
+    node.onLost = (error) => {
+      this.lostError = error;
+      void this.fail(error);
+    };
   }
 
   /**
@@ -170,7 +175,7 @@ export class Broker {
     node.turn.run();
     node.wheel.stop();
     await this.store.close();
-    this.tellStopped(null);
+    this.tellStopped(this.lostError);
   }
 
   private async closeConnections(reason: string): Promise<void> {
