@@ -4,7 +4,8 @@
 // RabbitMQ 4 keeps deaths beside the message and ignores an x-death header that a client sends. We keep them in the header, and a mark
 // in the layout's unused channel octets (see message.ts) says whether that header is ours.
 
-import type { FieldTable, FieldValue } from '../protocol/field-table.ts';
+import { EMPTY_TABLE, type FieldTable, type FieldValue } from '../protocol/field-table.ts';
+import type { BasicProperties } from '../protocol/properties.ts';
 import type { Address } from './address.ts';
 import { buildMessage, type Message } from './message.ts';
 
@@ -29,10 +30,14 @@ export function deadMessage(
   address: Address,
 ): Message {
   const properties = message.properties();
-  const before = message.headers();
-  const headers = new Map<string, FieldValue>(before ?? []);
+  const before = properties.headers ?? EMPTY_TABLE;
+  const headers = new Map<string, FieldValue>(before);
   const died = hasDied(message);
-  headers.set('x-death', { tag: 'A', value: deathsAfter(message, queue, reason, timeMs) });
+  const earlier = died ? deathsIn(before) : [];
+  headers.set('x-death', {
+    tag: 'A',
+    value: deathsAfter(earlier, message, properties, queue, reason, timeMs),
+  });
   const { exchange } = message.address;
   if (!died) {
     headers.set('x-first-death-reason', text(reason));
@@ -54,7 +59,7 @@ export function deadMessage(
  * @returns true when the message must not go to `queue`
  */
 export function closesCycle(dead: Message, queue: string): boolean {
-  for (const death of deathsOf(dead)) {
+  for (const death of deathsIn(dead.headers() ?? EMPTY_TABLE)) {
     if (textAt(death, 'reason') === 'rejected') return false;
     if (textAt(death, 'queue') === queue) return true;
   }
@@ -62,27 +67,42 @@ export function closesCycle(dead: Message, queue: string): boolean {
 }
 
 /** One entry per queue and reason, the newest death first. */
-function deathsAfter(message: Message, queue: string, reason: DeathReason, timeMs: number): FieldValue[] {
-  const earlier = hasDied(message) ? deathsOf(message) : [];
-  const same = earlier.find(
-    (death) => textAt(death, 'queue') === queue && textAt(death, 'reason') === reason,
-  );
-  const rest = earlier.filter((death) => death !== same);
-  const first = same === undefined ? newDeath(message, queue, reason, timeMs) : again(same);
-  return [first, ...rest].map((value) => ({ tag: 'F', value }));
+function deathsAfter(
+  earlier: readonly FieldTable[],
+  message: Message,
+  properties: BasicProperties,
+  queue: string,
+  reason: DeathReason,
+  timeMs: number,
+): FieldValue[] {
+  let same: FieldTable | null = null;
+  const deaths: FieldValue[] = [];
+  for (const death of earlier) {
+    if (same === null && textAt(death, 'queue') === queue && textAt(death, 'reason') === reason) same = death;
+    else deaths.push({ tag: 'F', value: death });
+  }
+  const first = same === null ? newDeath(message, properties, queue, reason, timeMs) : again(same);
+  deaths.unshift({ tag: 'F', value: first });
+  return deaths;
 }
 
-function newDeath(message: Message, queue: string, reason: DeathReason, timeMs: number): FieldTable {
+function newDeath(
+  message: Message,
+  properties: BasicProperties,
+  queue: string,
+  reason: DeathReason,
+  timeMs: number,
+): FieldTable {
   const { exchange, routingKey } = message.address;
+  const { expiration, headers } = properties;
   const death = new Map<string, FieldValue>();
-  const { expiration } = message.properties();
   if (expiration !== null) death.set('original-expiration', text(expiration));
   death.set('count', { tag: 'l', value: 1 });
   death.set('reason', text(reason));
   death.set('queue', text(queue));
   death.set('time', { tag: 'T', value: Math.floor(timeMs / 1000) });
   death.set('exchange', text(exchange));
-  death.set('routing-keys', { tag: 'A', value: [text(routingKey), ...copies(message)] });
+  death.set('routing-keys', { tag: 'A', value: [text(routingKey), ...copiesIn(headers)] });
   return death;
 }
 
@@ -92,17 +112,20 @@ function again(death: FieldTable): FieldTable {
   return new Map(death).set('count', { tag: 'l', value: Number(count?.value ?? 0) + 1 });
 }
 
-function deathsOf(message: Message): FieldTable[] {
-  const value = message.headers()?.get('x-death');
-  if (value?.tag !== 'A') return [];
+function deathsIn(headers: FieldTable): FieldTable[] {
+  const value = headers.get('x-death');
   const deaths: FieldTable[] = [];
-  for (const item of value.value) if (item.tag === 'F') deaths.push(item.value);
+  if (value?.tag === 'A') for (const item of value.value) if (item.tag === 'F') deaths.push(item.value);
   return deaths;
 }
 
 /** CC keys of a message: routing keys beside the first. */
 export function copies(message: Message): FieldValue[] {
-  const value = message.headers()?.get('CC');
+  return copiesIn(message.headers());
+}
+
+function copiesIn(headers: FieldTable | null): FieldValue[] {
+  const value = headers?.get('CC');
   return value?.tag === 'A' ? value.value.filter((item) => item.tag === 'S') : [];
 }
 

@@ -32,6 +32,10 @@ export const PERSISTENT = 2;
 
 const scan = new PropertyScan();
 
+/** The message whose headers were decoded last, and these. One for all: a table kept by every message would cost more than the message. */
+let headersOf: Message | null = null;
+let lastHeaders: FieldTable | null = null;
+
 /** One message. Built once, shared by every queue it was routed to, never changed. */
 export class Message {
   /** Exchange and routing key, shared by the messages of one publisher. */
@@ -48,8 +52,6 @@ export class Message {
   readonly priority: number;
   /** Property flags word; tells without a decode which properties are there. */
   readonly flags: number;
-  /** Decoded headers, once somebody asked. */
-  private decodedHeaders: FieldTable | null = null;
 
   constructor(
     address: Address,
@@ -115,14 +117,15 @@ export class Message {
     return Number(buffer.toString('latin1', at, at + buffer[at - 1]!));
   }
 
-  /** The headers table, decoded at the first call and kept; null when the message has none. */
+  /** The headers table; null when the message has none. Decoded once for calls in a row. */
   headers(): FieldTable | null {
     if ((this.flags & FLAG_HEADERS) === 0) return null;
-    if (this.decodedHeaders === null) {
+    if (headersOf !== this) {
       scanProperties(this.buffer, this.propertiesAt, this.propertiesEnd, scan);
-      this.decodedHeaders = decodeTable(this.buffer, scan.headersAt, scan.headersEnd);
+      lastHeaders = decodeTable(this.buffer, scan.headersAt, scan.headersEnd);
+      headersOf = this;
     }
-    return this.decodedHeaders;
+    return lastHeaders;
   }
 
   /** The same content under another address. */
@@ -238,7 +241,10 @@ export function buildMessage(address: Address, properties: BasicProperties, body
   buffer.writeUInt32BE(body.length >>> 0, payload + 8);
   encoded.copy(buffer, payload + FLAGS_AT);
   if (body.length !== 0) buffer.set(body, payload + headerLength + 1 + FRAME_HEAD);
-  return messageOver(address, buffer, at, headerLength, body.length);
+  const message = messageOver(address, buffer, at, headerLength, body.length);
+  headersOf = message;
+  lastHeaders = properties.headers;
+  return message;
 }
 
 /**

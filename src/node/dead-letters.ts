@@ -14,7 +14,7 @@ import type { Exchange } from './exchange.ts';
  * Dead letters that one dead letter may cause in turn. Full queues that refuse and dead-letter to each other multiply them; what comes
  * on top is dropped, as at most once allows.
  */
-export const DEAD_LETTERS_CAUSED_MAX = 1_000;
+export const DEAD_LETTERS_CAUSED_MAX = 200;
 
 /** The vhost, as far as dead letters need it. */
 export interface DeadLetterHost {
@@ -50,7 +50,7 @@ export class DeadLetters {
     if (deadLetterExchange === null) return;
     // RabbitMQ: a dead-letter exchange that does not exist drops the message; the default exchange is named by the empty string.
     const exchange = this.host.exchanges.get(deadLetterExchange);
-    if (exchange === undefined) return;
+    if (exchange === undefined || this.waiting.length >= DEAD_LETTERS_CAUSED_MAX) return;
     const key = deadLetterRoutingKey ?? message.address.routingKey;
     const keys = [key];
     if (deadLetterRoutingKey === null) for (const copy of copies(message)) keys.push(String(copy.value));
@@ -59,8 +59,8 @@ export class DeadLetters {
     for (const target of this.host.routeAll(exchange, dead, keys))
       if (!closesCycle(dead, target.name)) targets.push(target);
     if (targets.length === 0) return;
-    if (!this.context.burying) this.publish(targets, dead);
-    else if (this.waiting.length < DEAD_LETTERS_CAUSED_MAX) this.waiting.push({ targets, message: dead });
+    if (this.context.burying) this.waiting.push({ targets, message: dead });
+    else this.publish(targets, dead);
   }
 
   private publish(targets: readonly Queue[], message: Message): void {
