@@ -116,9 +116,7 @@ export function get(channel: Channel, m: BasicGet): void {
   const name = queueName(channel, m.queue);
   connection.assertMay('read', 'queue', name);
   const queue = connection.vhost.queue(name, connection);
-  // The head may be on its way from the store: the answer keeps its place among the replies.
-  if (gets.mayTake(queue)) channel.reply(getReply(channel, queue, m.noAck));
-  else channel.getLater(queue, m.noAck);
+  gets.get(queue, m.noAck);
 }
 
 /** Takes the next message of a queue; says how that is answered. */

@@ -75,7 +75,6 @@ import {
   encodeChannelCloseOk,
   encodeChannelFlowOk,
 } from '../protocol/methods.ts';
-import type { ClassicQueue } from '../queue/classic-queue.ts';
 import type { CommitWaiter } from '../store/commits.ts';
 import type { Ticket } from '../store/store.ts';
 import { cancel, consume, get, getReply, setQos } from './basic-methods.ts';
@@ -153,6 +152,7 @@ export class Channel implements CommitWaiter {
     this.line = line;
     this.content = new ContentAssembler(connection.options.messageSizeMax);
     this.gets = new PendingGets(
+      line,
       (queue, noAck) => getReply(this, queue, noAck),
       (error) => connection.failed(error),
     );
@@ -318,11 +318,6 @@ export class Channel implements CommitWaiter {
   /** Writes a reply when the batch of `ticket` is on disk; `sent` is called when it is on its way. */
   replyAtTicket(ticket: Ticket, encode: Encode, sent: () => void): void {
     this.line.reply(ticket, encode, sent);
-  }
-
-  /** A basic.get that has to wait keeps its place among the replies. */
-  getLater(queue: ClassicQueue, noAck: boolean): void {
-    this.gets.add(queue, noAck, this.line.reserve());
   }
 
   // ── commits ──

@@ -134,6 +134,8 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   private readonly deadline = new Timer(() => this.onDeadline());
   /** Bytes read in this turn. */
   private readThisTurn = 0;
+  /** The client has ended its half of the stream. */
+  private inputEnded = false;
   /** Reading what the reader holds is asked for already. */
   private readingOn = false;
   private readonly confirming: Channel[] = [];
@@ -271,7 +273,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
 
   /** Nothing speaks against reading any more: first what has come already, then the stream. */
   private onGateOpen(): void {
-    if (this.reader.isDrained) {
+    if (this.reader.isDrained && !this.inputEnded) {
       this.stream.resume();
       return;
     }
@@ -286,7 +288,9 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     if (!this.gate.isOpen) return;
     this.readFrames();
     this.wantsFlush();
-    if (this.gate.isOpen) this.stream.resume();
+    if (!this.gate.isOpen) return;
+    if (this.inputEnded) this.onStreamEnd();
+    else this.stream.resume();
   }
 
   private guarded(act: () => void): void {
@@ -594,8 +598,8 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
 
   failed(error: unknown): void {
     this.logError('an error of the broker ends a connection', error);
-    if (this.state === 'running') this.closeWith(internalError(), this.options.closeTimeoutMs);
-    else this.destroy();
+    if (this.state !== 'running') return this.destroy();
+    this.guarded(() => this.closeWith(internalError(), this.options.closeTimeoutMs));
   }
 
   /** RabbitMQ: a client that failed before the connection was open hears nothing; TCP ends after a delay. */
@@ -634,7 +638,10 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
 
   /** The client will say nothing more. Whoever ends only its half of the stream still gets the answers to what it said. */
   private onStreamEnd(): void {
+    this.inputEnded = true;
     if (this.state === 'closed') return;
+    // A stream that is paused says so all the same, as soon as its last bytes were handed over.
+    if (!this.gate.isOpen || !this.reader.isDrained) return;
     this.writeConfirms();
     this.teardown();
     this.endStream();

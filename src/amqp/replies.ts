@@ -39,11 +39,19 @@ class Waiting {
   encode: Encode | null;
   /** Called when it was written; null when nobody asks. */
   readonly sent: (() => void) | null;
+  /** Called when it is not known and nothing is before it any more; null when nobody asks, or it was called. */
+  atFront: (() => void) | null;
 
-  constructor(ticket: Ticket, encode: Encode | null, sent: (() => void) | null) {
+  constructor(
+    ticket: Ticket,
+    encode: Encode | null,
+    sent: (() => void) | null,
+    atFront: (() => void) | null,
+  ) {
     this.ticket = ticket;
     this.encode = encode;
     this.sent = sent;
+    this.atFront = atFront;
   }
 }
 
@@ -62,6 +70,7 @@ export class ReplyLine implements CommitWaiter {
   awaitingCommit = false;
   private readonly host: ReplyHost;
   private readonly line: Waiting[] = [];
+  private releasing = false;
 
   constructor(host: ReplyHost, number: number) {
     this.host = host;
@@ -81,13 +90,13 @@ export class ReplyLine implements CommitWaiter {
       sent?.();
       return;
     }
-    this.push(new Waiting(ticket, encode, sent));
+    this.push(new Waiting(ticket, encode, sent, null));
     host.node.commits.await(this);
   }
 
-  /** Keeps the place of a reply that is not known yet. */
-  reserve(): Slot {
-    const waiting = new Waiting(0, null, null);
+  /** Keeps the place of a reply that is not known yet. `atFront` is called when everything before it is out, unless it is already. */
+  reserve(atFront: () => void): Slot {
+    const waiting = new Waiting(0, null, null, this.line.length === 0 ? null : atFront);
     this.push(waiting);
     const fill = (encode: Encode): void => {
       waiting.encode = encode;
@@ -121,18 +130,33 @@ export class ReplyLine implements CommitWaiter {
   /** Writes what may go, in order. */
   private release(durable: Ticket): void {
     const { line, host } = this;
-    if (line.length === 0) return;
+    // A slot that is filled from in here is seen by the loop that is running.
+    if (line.length === 0 || this.releasing) return;
     const { writer } = host;
     const before = writer.pendingBytes;
-    for (let first = line[0]; first !== undefined; first = line[0]) {
-      if (first.encode === null || first.ticket > durable) break;
-      line.shift();
-      host.repliesWaiting(-1);
-      first.encode(writer);
-      first.sent?.();
+    this.releasing = true;
+    try {
+      for (let first = line[0]; first !== undefined; first = line[0]) {
+        if (first.encode === null && !this.isKnown(first)) break;
+        if (first.ticket > durable) break;
+        line.shift();
+        host.repliesWaiting(-1);
+        first.encode!(writer);
+        first.sent?.();
+      }
+    } finally {
+      this.releasing = false;
     }
     host.answered(writer.pendingBytes - before);
     host.wantsFlush();
     if (line.length === 0) host.lineEmpty(this);
+  }
+
+  /** Tells the first of the line that it is the first, once; it may know its reply then. */
+  private isKnown(first: Waiting): boolean {
+    const { atFront } = first;
+    first.atFront = null;
+    atFront?.();
+    return first.encode !== null;
   }
 }

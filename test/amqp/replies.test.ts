@@ -224,6 +224,27 @@ it('several basic.get in one go take the messages in their order', async () => {
   expect(bodies.map((text) => text.trim())).toEqual(Array.from({ length: 30 }, (_, i) => `m${i}`));
 });
 
+it('delivery tags rise on the wire, also when a get-ok has to wait while a consumer is served', async () => {
+  const { world, store } = await openSlowWorld();
+  const peer = await world.client();
+  await peer.send(
+    method(1, 'queue.declare', { queue: 'q' }),
+    method(1, 'queue.declare', { queue: 'p' }),
+    method(1, 'basic.consume', { queue: 'q' }),
+    publish(1, '', 'p', 'of p'),
+  );
+  peer.frames();
+  store.engine.hold();
+  await peer.send(durable('a'), method(1, 'basic.get', { queue: 'p' }), publish(1, '', 'q', 'of q'));
+  store.engine.release();
+  await world.settle();
+  const tagged = peer.frames().filter(({ fields }) => 'deliveryTag' in fields);
+  expect(tagged.map(({ name, fields }) => [name, fields['deliveryTag']])).toEqual([
+    ['basic.deliver', 1],
+    ['basic.get-ok', 2],
+  ]);
+});
+
 it('a channel closes although its basic.get still waits for the store', async () => {
   const world = await openWorld(COLD);
   const peer = await world.client();

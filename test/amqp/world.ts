@@ -29,6 +29,7 @@ export {
   header,
   heartbeat,
   method,
+  PROTOCOL_HEADER,
   plainResponse,
   publish,
   rawHeader,
@@ -324,6 +325,10 @@ export class World {
     worlds.add(world);
     node.createVHost('/');
     world.user('guest', 'guest');
+    // Checking a password takes real time on other threads; here the right one is the user's name.
+    const { login } = node;
+    login.withPassword = async (name, password, address) =>
+      password === name ? login.withoutPassword(name, address) : { user: null, why: 'wrong password' };
     await world.settle();
     return world;
   }
@@ -411,6 +416,31 @@ export class World {
     for (const channel of options.channels ?? [1]) await peer.send(method(channel, 'channel.open'));
     peer.frames();
     return peer;
+  }
+
+  /** What connections left behind that are gone; empty when all is well. */
+  leftovers(): string[] {
+    const { node } = this;
+    const found: string[] = [];
+    const check = (what: string, count: number): void => {
+      if (count !== 0) found.push(`${what}: ${count}`);
+    };
+    check('connections', node.connections.size);
+    check('open connections', node.openConnections);
+    check('channels', node.connections.channels);
+    check('timers', node.wheel.size);
+    check('reply queues', node.replies.size);
+    for (const queue of this.vhost.queues.values()) {
+      check(`consumers of ${queue.name}`, queue.consumerCount);
+      check(`unacked of ${queue.name}`, queue.unackedCount);
+      if (queue.declaration.exclusive) found.push(`exclusive queue ${queue.name}`);
+    }
+    return found;
+  }
+
+  /** Log lines of this level. */
+  lines(level: string): string[] {
+    return this.logged.filter((line) => line.level === level).map(({ text }) => text);
   }
 
   /** Every connection is broken off, and everything they left behind is done. */
