@@ -27,6 +27,11 @@ import { type QueueOptions, queueOptions } from './queue-options.ts';
 import { ReadyList } from './ready-list.ts';
 import { UnackedList } from './unacked-list.ts';
 
+/** What a round of deliveries leaves: all that consumers can take is out; the turn's budget is spent; the mark is not on disk yet. */
+const NOTHING_LEFT = 0;
+const WORK_LEFT = 1;
+const MARK_MISSING = 2;
+
 /** A first-in first-out queue (x-queue-type classic). */
 export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
   readonly name: string;
@@ -217,10 +222,11 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
 
   runTurn(): void {
     if (this.getters.length !== 0) this.serveGetters();
-    if (this.deliver(this.context.deliveriesPerTurn)) {
-      this.pager.bringBack();
-      this.wake();
-    } else this.tidy();
+    const left = this.deliver(this.context.deliveriesPerTurn);
+    if (left === NOTHING_LEFT) return this.tidy();
+    // What is left still has its chance: nothing is dropped for being too long or too late before it had.
+    if (left === WORK_LEFT) this.wake();
+    this.pager.bringBack();
   }
 
   ack(entry: Entry): void {
@@ -328,16 +334,17 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
     return null;
   }
 
-  /** Hands ready entries to consumers, `budget` at most. @returns true when the budget is spent */
-  private deliver(budget: number): boolean {
+  /** Hands ready entries to consumers, `budget` at most. @returns what is left to do: NOTHING_LEFT, WORK_LEFT or MARK_MISSING */
+  private deliver(budget: number): number {
     const { group, counters } = this;
     // Without consumers nothing is marked as delivered.
-    if (group.size === 0) return false;
+    if (group.size === 0) return NOTHING_LEFT;
     for (let left = budget; left !== 0; left--) {
       const entry = this.head();
-      if (entry === null || !this.mayDeliver(entry)) return false;
+      if (entry === null) return NOTHING_LEFT;
+      if (!this.mayDeliver(entry)) return MARK_MISSING;
       const consumer = group.next();
-      if (consumer === null) return false;
+      if (consumer === null) return NOTHING_LEFT;
       this.takeReady(entry);
       if (entry.redelivered) counters.redelivered++;
       if (consumer.noAck) {
@@ -352,7 +359,7 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
         consumer.deliver(entry);
       }
     }
-    return true;
+    return WORK_LEFT;
   }
 
   /** What the deliveries of a turn leave behind: messages without a chance, a queue that is too long, a head that will expire. */
@@ -376,7 +383,7 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
    */
   private refuses(message: Message): boolean {
     if (!wouldBeTooLong(this, message, this.options)) return false;
-    if (this.messageCount === 0 || this.context.burying) return true;
+    if (this.messageCount === 0) return true;
     this.deliver(this.messageCount);
     return wouldBeTooLong(this, message, this.options);
   }

@@ -25,7 +25,7 @@ export interface QueueContext {
   /** Set by the vhost while one message goes to several queues: its bytes, to be stored once. */
   shared: SharedBytes | null;
   /**
-   * True while dead messages are published: full queues then drop and deliver in their own turn, or two of them would feed each other
+   * True while dead messages are published: queues that are too long then drop in their own turn, or two of them would feed each other
    * without end.
    */
   burying: boolean;

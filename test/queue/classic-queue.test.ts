@@ -297,6 +297,24 @@ describe('length limits', () => {
     expect(outcomes).toEqual([ACCEPTED, ACCEPTED, ACCEPTED, REJECTED, REJECTED]);
   });
 
+  it('drop nothing that a consumer can have as soon as its mark is on disk', async () => {
+    const kit = await kitOf();
+    const queue = kit.queue({ 'x-max-length': 2, 'x-dead-letter-exchange': 'dlx' });
+    queue.publish(persistentOf('a'));
+    queue.publish(persistentOf('b'));
+    // Their batch is sealed: they have to wait for a mark of a later one.
+    kit.shard.commit();
+    const consumer = consume(queue, 'c');
+    kit.run();
+    queue.publish(persistentOf('c'));
+    queue.publish(persistentOf('d', { expiration: '0' }));
+    kit.run();
+    expect(consumer.received).toEqual([]);
+    await kit.until(() => consumer.received.length === 4);
+    expect(consumer.received).toEqual(['a', 'b', 'c', 'd']);
+    expect(kit.deaths).toEqual([]);
+  });
+
   it('of 0 with reject-publish refuse everything, consumer or not', async () => {
     const kit = await kitOf();
     const queue = kit.queue({ 'x-max-length': 0, 'x-overflow': 'reject-publish' });
