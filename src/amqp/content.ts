@@ -1,6 +1,7 @@
 // Method, header and body frames of one publish become a Message.
 // Owns what may follow what (AMQP 0-9-1 4.2.6) and the limits on what is announced. Knows no exchange and no queue.
-// Invariant: memory is taken as bytes arrive, never on the strength of an announced size alone.
+// Bytes go from where they were read straight to their place in the message: a body is copied once.
+// Invariant: memory is taken as bytes arrive, never on the strength of an announced size alone (see `roomFor`).
 
 import type { Address } from '../message/address.ts';
 import {
@@ -26,8 +27,12 @@ import { AmqpError } from './errors.ts';
 
 /** Largest body that can be announced at all (RabbitMQ: 512 MiB); more ends the connection. */
 export const BODY_MAX = 536_870_912;
-/** Memory taken at once for a body; beyond it the buffer grows with what arrives. */
-const TAKE_AT_ONCE = 1024 * 1024;
+/** A body up to this many bytes gets its memory as soon as it is announced. */
+const ANNOUNCED_MAX = 16 * 1024;
+/** A larger one gets at first so much … */
+const FIRST_ROOM = 64 * 1024;
+/** … and never more than so many times what has come: a client has to send a sixteenth of what it wants to occupy. */
+const ROOM_PER_BYTE = 16;
 
 /** Assembles the contents of one channel, one after the other. */
 export class ContentAssembler {
@@ -43,6 +48,8 @@ export class ContentAssembler {
   private headerLength = 0;
   /** Body bytes that have arrived. */
   private received = 0;
+  /** Body bytes that `buffer` has room for. */
+  private room = 0;
 
   /** @param bodyMax largest message body in bytes; larger ones are read and dropped */
   constructor(bodyMax: number) {
@@ -138,9 +145,9 @@ export class ContentAssembler {
     this.bodyLength = bodyLength;
     this.received = 0;
     this.tooLarge = bodyLength > this.bodyMax;
-    const place = allocate(
-      contentLength(headerLength, this.tooLarge ? 0 : Math.min(bodyLength, TAKE_AT_ONCE)),
-    );
+    const announced = bodyLength <= ANNOUNCED_MAX && !this.tooLarge ? bodyLength : 0;
+    const place = allocate(contentLength(headerLength, announced));
+    this.room = announced;
     this.buffer = place.buffer;
     this.at = place.at;
     frame.copy(this.buffer, this.at + FRAME_HEAD, start, stop);
@@ -154,9 +161,8 @@ export class ContentAssembler {
     if (received > this.bodyLength)
       throw new AmqpError(FRAME_ERROR, 'content body frame exceeds remaining content size');
     if (!this.tooLarge && length !== 0) {
-      const to = this.at + FRAME_HEAD + this.headerLength + FRAME_OVERHEAD + this.received;
-      if (received > TAKE_AT_ONCE) this.grow(to + length + 1);
-      frame.copy(this.buffer, to, start, stop);
+      if (received > this.room) this.grow(roomFor(received, this.bodyLength));
+      frame.copy(this.buffer, this.bodyAt + this.received, start, stop);
     }
     this.received = received;
     if (received !== this.bodyLength || !ends) return false;
@@ -164,14 +170,25 @@ export class ContentAssembler {
     return true;
   }
 
-  /** Room for at least `needed` bytes: doubled each time, but never above what the whole content takes. */
-  private grow(needed: number): void {
-    if (needed <= this.buffer.length) return;
-    const whole = this.at + contentLength(this.headerLength, this.bodyLength);
-    const grown = Buffer.allocUnsafeSlow(Math.min(whole, Math.max(needed, this.buffer.length * 2)));
-    this.buffer.copy(grown, 0);
-    this.buffer = grown;
+  /** Where the body's first byte goes. */
+  private get bodyAt(): number {
+    return this.at + FRAME_HEAD + this.headerLength + FRAME_OVERHEAD;
   }
+
+  /** Moves what has come to a buffer with room for so many body bytes. */
+  private grow(room: number): void {
+    const grown = Buffer.allocUnsafeSlow(contentLength(this.headerLength, room));
+    const end = this.received === 0 ? this.at + FRAME_HEAD + this.headerLength : this.bodyAt + this.received;
+    this.buffer.copy(grown, 0, this.at, end);
+    this.buffer = grown;
+    this.at = 0;
+    this.room = room;
+  }
+}
+
+/** Body bytes to make room for when `received` have come of `announced`. */
+function roomFor(received: number, announced: number): number {
+  return Math.min(announced, Math.max(FIRST_ROOM, received * ROOM_PER_BYTE));
 }
 
 const EMPTY = Buffer.alloc(0);
