@@ -2,7 +2,7 @@
 // Owns the process it starts. Knows no workload.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -62,6 +62,12 @@ export async function accepting(port: number, seconds: number, everyMs: number):
   }
 }
 
+/** The flags for node that the command `leveret` starts itself with, from its first line: what users run is what is measured. */
+function commandFlags(main: string): string[] {
+  const first = readFileSync(main, 'utf8').split('\n', 1)[0] ?? '';
+  return first.split(' ').filter((word) => word.startsWith('--'));
+}
+
 /** How our broker is started. */
 export interface OwnOptions {
   /** Flags for node, such as --cpu-prof. */
@@ -112,9 +118,13 @@ export class OwnBroker implements Target {
     const main = join(resolve(options.dist ?? join(ROOT, 'dist')), 'cli', 'main.js');
     const flags = ['start', '--port', String(port), '--data-dir', folder, ...(options.flags ?? [])];
     const at = performance.now();
-    const child = spawn(process.execPath, [...(options.nodeFlags ?? []), main, ...flags], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = spawn(
+      process.execPath,
+      [...commandFlags(main), ...(options.nodeFlags ?? []), main, ...flags],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    );
     const broker = new OwnBroker(
       options.label ?? 'Leveret',
       parseAddress(`amqp://127.0.0.1:${port}`),
