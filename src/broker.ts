@@ -119,6 +119,10 @@ export class Broker {
     const node = new BrokerNode(nodeOptions(settings, store), clock, logger);
     const shard = await store.open(node.storeListener);
     let listener: Listener | null = null;
+    let lostError: Error | null = null;
+    node.onLost = (error) => {
+      lostError = error;
+    };
     try {
       node.attach(shard);
       const recovered = await recover(node);
@@ -143,10 +147,13 @@ export class Broker {
         (stream, peer) => void new Connection(stream, peer, node, amqp, pool),
         (error) => logger.error('cannot accept a connection', { error: error.message }),
       );
+      // The store may fail while the port is being opened: from the next line on the broker itself hears of it.
+      if (lostError !== null) throw lostError;
       node.alarms.start(clock);
       return new Broker(node, store, listener, settings);
     } catch (error) {
       await listener?.close();
+      for (const connection of [...node.connections]) connection.destroy();
       node.wheel.stop();
       await store.close();
       throw error;
@@ -174,8 +181,14 @@ export class Broker {
     }
     node.turn.run();
     node.wheel.stop();
-    await this.store.close();
-    this.tellStopped(this.lostError);
+    try {
+      await this.store.close();
+    } catch (error) {
+      this.lostError ??= error instanceof Error ? error : new Error(String(error));
+      throw error;
+    } finally {
+      this.tellStopped(this.lostError);
+    }
   }
 
   private async closeConnections(reason: string): Promise<void> {
