@@ -33,13 +33,16 @@ export type StoredDefinition =
 /** Writes definitions into the open batch of the store. */
 export class Definitions {
   private readonly shard: Shard;
+  private readonly written: () => void;
   /** While recovery repeats what is stored already. */
   muted = false;
   /** Batch of the last definition written. */
   lastTicket: Ticket = 0;
 
-  constructor(shard: Shard) {
+  /** @param written called after each write: whoever it is sees to it that a commit follows */
+  constructor(shard: Shard, written: () => void) {
     this.shard = shard;
+    this.written = written;
   }
 
   saveVHost(name: string, description: string, tags: string[]): void {
@@ -110,6 +113,7 @@ export class Definitions {
       JSON.stringify(key),
       record === null ? null : Buffer.from(JSON.stringify(record)),
     );
+    this.written();
   }
 }
 

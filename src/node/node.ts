@@ -118,7 +118,7 @@ export class BrokerNode {
   /** Ties the node to the opened log. Call it before recovery. */
   attach(shard: Shard): void {
     this.openShard = shard;
-    this.openDefinitions = new Definitions(shard);
+    this.openDefinitions = new Definitions(shard, () => this.turn.request());
     this.turn.commit = () => shard.commit();
     this.turn.onError = (error) => {
       this.log.error('an error in a turn of the broker', {
@@ -176,6 +176,5 @@ export class BrokerNode {
   /** Stores users and permissions as they are now. */
   saveUsers(): void {
     this.definitions.saveUsers(usersToDefinition(this.users));
-    this.turn.request();
   }
 }

@@ -432,6 +432,8 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
   private mayDeliver(entry: Entry): boolean {
     if (this.mark.allows(entry)) return true;
     this.context.commits.await(this);
+    // The mark was written just now, perhaps: a turn commits it.
+    this.context.turn.request();
     return false;
   }
 

@@ -1,5 +1,6 @@
 // The entries of one queue in the store: an entry written, read back as a message, removed.
 // Owns the stored form of an entry's facts. Decides nothing: what is stored and when, the queue says.
+// Invariant: what is removed is followed by a turn, whoever asked for it, so that it is committed soon. (A queue that writes is woken.)
 
 import { AddressReader } from '../message/address.ts';
 import type { Entry } from '../message/entry.ts';
@@ -46,16 +47,20 @@ export class EntryLog {
 
   /** An entry that is settled for good, or given up. */
   remove(entry: Entry): void {
-    if (entry.stored) this.context.shard.remove(this.queue, entry.position);
+    if (!entry.stored) return;
+    this.context.shard.remove(this.queue, entry.position);
+    this.context.turn.request();
   }
 
   /** Removes everything up to a position, except what is listed (ascending). */
   clear(upTo: number, keep: readonly number[]): void {
     this.context.shard.clear(this.queue, upTo, keep);
+    this.context.turn.request();
   }
 
   /** Removes the queue with all that is in it. */
   drop(): void {
     this.context.shard.dropQueue(this.queue);
+    this.context.turn.request();
   }
 }

@@ -84,11 +84,17 @@ export class NodeKit {
 
   /** Opens the store, recovers, makes `/` when it is new. */
   static async open(
-    given: Partial<NodeOptions> & { store?: Store; clock?: FakeClock; log?: Logger } = {},
+    given: Partial<NodeOptions> & { store?: Store; clock?: FakeClock; log?: Logger; turn?: Turn } = {},
   ): Promise<NodeKit> {
-    const { store = memoryStore(), clock = new FakeClock(), log = silentLogger, ...options } = given;
-    // Nothing schedules a turn: tests run it.
-    const node = new BrokerNode({ ...NODE_OPTIONS, ...options }, clock, log, new Turn(() => {}));
+    // Nothing schedules a turn unless a test brings one that does: tests run it.
+    const {
+      store = memoryStore(),
+      clock = new FakeClock(),
+      log = silentLogger,
+      turn = new Turn(() => {}),
+      ...options
+    } = given;
+    const node = new BrokerNode({ ...NODE_OPTIONS, ...options }, clock, log, turn);
     const shard = await store.open(node.storeListener);
     node.attach(shard);
     await recover(node);

@@ -521,6 +521,32 @@ describe('dead messages', () => {
   });
 });
 
+describe('whatever is written to the store', () => {
+  it('is followed by a turn that commits it, whoever caused it', async () => {
+    const kit = await kitOf();
+    const queue = kit.queue();
+    const other = kit.queue();
+    for (const text of ['a', 'b', 'c', 'd', 'e']) queue.publish(persistentOf(text));
+    await kit.settle();
+    const causes = (act: () => void): boolean => {
+      kit.scheduled = 0;
+      act();
+      const { scheduled } = kit;
+      kit.run();
+      return scheduled > 0;
+    };
+    // basic.get asks for the mark first.
+    expect(causes(() => queue.whenReady(() => {}))).toBe(true);
+    await kit.settle();
+    const held = [queue.get(false)!, queue.get(false)!];
+    expect(causes(() => queue.get(true))).toBe(true);
+    expect(causes(() => queue.ack(held[0]!))).toBe(true);
+    expect(causes(() => queue.reject(held[1]!))).toBe(true);
+    expect(causes(() => queue.purge())).toBe(true);
+    expect(causes(() => other.delete())).toBe(true);
+  });
+});
+
 describe('the end of a queue', () => {
   it('tells its consumers and makes later settles quiet', async () => {
     const kit = await kitOf();

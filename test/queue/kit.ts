@@ -108,6 +108,9 @@ export class QueueKit {
   onDeath: ((queue: ClassicQueue, message: Message, reason: DeathReason) => void) | null = null;
   /** Queues whose last consumer left. */
   readonly abandoned: string[] = [];
+  /** Turns that were asked for. */
+  scheduled = 0;
+  private scheduledRun: (() => void) | null = null;
   private numbers = 0;
   private readonly host: QueueHost = {
     consumersGone: (queue) => {
@@ -125,8 +128,11 @@ export class QueueKit {
     this.commits = commits;
     this.wheel = new TimerWheel(this.clock);
     this.memory = new MemoryBudget(options.queueMemory, options.totalMemory);
-    // Nothing schedules a turn: tests run it.
-    this.turn = new Turn(() => {});
+    // Nothing runs a turn but the tests.
+    this.turn = new Turn((run) => {
+      this.scheduled++;
+      this.scheduledRun = run;
+    });
     this.turn.commit = () => shard.commit();
     this.turn.onError = (error) => {
       throw error;
@@ -179,7 +185,10 @@ export class QueueKit {
 
   /** One turn. */
   run(): void {
-    this.turn.run();
+    const run = this.scheduledRun;
+    this.scheduledRun = null;
+    if (run === null) this.turn.run();
+    else run();
   }
 
   /** Turns until nothing moves: reads answered, commits on disk. */
@@ -224,9 +233,9 @@ const DEFAULTS: KitOptions = {
   deliveriesPerTurn: 1_000,
 };
 
-/** Settles as a channel does: the queue first, then whoever held it. */
+/** Settles as a channel does: whoever held it has its credit back before the queue may have something new for it. */
 export function settle(entry: Entry, how: 'ack' | 'requeue' | 'reject'): void {
   const { owner, holder } = entry;
-  owner[how](entry);
   holder?.settled(entry);
+  owner[how](entry);
 }

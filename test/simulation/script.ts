@@ -1,0 +1,201 @@
+// What a seed does to a world: topology, publishes, consumers, settles, time, restarts and crashes, in a random order.
+// Owns the choice. Every step is written down, so that a failure can be read.
+
+import { SeededRandom } from '../support/faulty-engine.ts';
+import type { QueueSpec } from './model.ts';
+import { type Held, type Publish, World } from './world.ts';
+
+const QUEUES = ['a', 'b', 'c', 'd', 'e'];
+const EXCHANGES = ['x1', 'x2', 'x3'];
+
+/** Runs one seed. @throws Error that names the seed, what is wrong, and the steps that led there */
+export async function simulate(seed: number, steps: number): Promise<void> {
+  const script = new Script(seed);
+  try {
+    await script.run(steps);
+  } catch (error) {
+    const { message, stack } = error as Error;
+    const trail = script.trail.slice(-40).join('\n  ');
+    throw new Error(`seed ${seed}: ${message}\nlast steps:\n  ${trail}\n${stack}`);
+  }
+}
+
+class Script {
+  readonly trail: string[] = [];
+  private readonly random: SeededRandom;
+  private readonly world: World;
+  /** Where dead messages of each queue go: no two queues share a target, so that their order is known. */
+  private readonly graves: ReadonlyMap<string, string>;
+
+  constructor(seed: number) {
+    this.random = new SeededRandom(seed);
+    this.world = new World(this.random, seed);
+    const targets = [...QUEUES];
+    this.graves = new Map(
+      QUEUES.map((name) => [name, targets.splice(this.random.below(targets.length), 1)[0]!]),
+    );
+  }
+
+  async run(steps: number): Promise<void> {
+    await this.world.open();
+    for (let i = 0; i < steps; i++) await this.step();
+    this.trail.push('finish');
+    await this.world.finish();
+  }
+
+  private async step(): Promise<void> {
+    const { random, world } = this;
+    const { model } = world;
+    const names = [...model.queues.keys()];
+    const what = random.below(100);
+    if (what < 12 || names.length === 0) return this.declare();
+    const name = this.pick(names);
+    if (what < 38) return this.publish();
+    if (what < 42) {
+      const times = 1 + random.below(random.chance(0.3) ? 300 : 20);
+      const bytes = 10 + random.below(random.chance(0.5) ? 2_000 : 50);
+      const publish = {
+        exchange: '',
+        key: name,
+        persistent: random.chance(0.5),
+        bytes,
+        expiration: null,
+        copies: [],
+      };
+      return this.did(
+        `publish ${times} times ${bytes} bytes to ${name}, ${publish.persistent}`,
+        world.publishMany(publish, times),
+      );
+    }
+    if (what < 50) {
+      const [noAck, priority, limit] = [
+        random.chance(0.25),
+        random.below(3) - 1,
+        random.chance(0.1) ? 0 : 1 + random.below(8),
+      ];
+      return this.did(
+        `consume ${name} ${JSON.stringify({ noAck, priority, limit })}`,
+        world.consume(name, noAck, priority, limit),
+      );
+    }
+    if (what < 53 && world.consumers.length > 0) {
+      const consumer = this.pick(world.consumers);
+      const back = random.chance(0.5);
+      return this.did(
+        `cancel ${consumer.real.tag} of ${consumer.queue.name}, back ${back}`,
+        world.cancel(consumer, back),
+      );
+    }
+    if (what < 56 && world.consumers.length > 0) {
+      const consumer = this.pick(world.consumers);
+      const limit = random.below(10);
+      return this.did(`limit of ${consumer.real.tag} is ${limit}`, world.setLimit(consumer, limit));
+    }
+    if (what < 72) return this.settle();
+    if (what < 78) {
+      const noAck = random.chance(0.5);
+      return this.did(`get ${name}, ${noAck}`, world.get(name, noAck));
+    }
+    if (what < 84) {
+      const ms = 100 * (1 + random.below(random.chance(0.2) ? 60 : 8));
+      return this.did(`advance ${ms}`, world.advance(ms));
+    }
+    if (what < 86) return this.did(`purge ${name}`, world.purge(name));
+    if (what < 87) return this.did(`delete ${name}`, world.deleteQueue(name));
+    if (what < 94) return this.topology();
+    if (what < 96) return this.did('restart', world.restart());
+    if (what < 98) {
+      const steps = random.below(25);
+      return this.did(`crash after ${steps} steps`, world.crash(steps));
+    }
+  }
+
+  private async declare(): Promise<void> {
+    const { random, world } = this;
+    const name = this.pick(QUEUES);
+    if (world.model.queues.has(name)) return;
+    const bounded = random.chance(0.35);
+    const grave = this.graves.get(name)!;
+    const spec: QueueSpec = {
+      durable: random.chance(0.7),
+      autoDelete: random.chance(0.15),
+      ttl: random.chance(0.3) ? 100 * random.below(12) : null,
+      lengthMax: bounded && random.chance(0.8) ? random.below(random.chance(0.2) ? 100 : 6) : null,
+      bytesMax: bounded && random.chance(0.4) ? random.below(3_000) : null,
+      overflow: this.pick(['drop-head', 'drop-head', 'reject-publish', 'reject-publish-dlx'] as const),
+      deadLetterKey: random.chance(0.6) ? (grave === name && random.chance(0.5) ? '' : grave) : null,
+      singleActive: random.chance(0.15),
+    };
+    await this.did(`declare ${name} ${JSON.stringify(spec)}`, world.declareQueue(name, spec));
+  }
+
+  private async publish(): Promise<void> {
+    const { random, world } = this;
+    const exchange = random.chance(0.5) ? '' : this.pick(['', ...world.exchanges.keys()]);
+    const publish: Publish = {
+      exchange,
+      key: this.pick(QUEUES),
+      persistent: random.chance(0.6),
+      bytes: 10 + random.below(random.chance(0.1) ? 6_000 : 300),
+      expiration: random.chance(0.2) ? 100 * random.below(10) : null,
+      copies: random.chance(0.1) ? [this.pick(QUEUES)] : [],
+    };
+    const { key, copies, expiration } = publish;
+    const route = world.expectedRoute(exchange, [key, ...copies]);
+    const atOnce = expiration === 0 || route.some((name) => world.model.queues.get(name)!.spec.ttl === 0);
+    // Which of several queues gives up a message first is a matter of chance, and may decide whether another one has room for it.
+    if (atOnce && route.length > 1) return;
+    await this.did(`publish ${JSON.stringify(publish)}`, world.publish(publish));
+  }
+
+  private async settle(): Promise<void> {
+    const { random, world } = this;
+    const held = world.held();
+    if (held.length === 0) return;
+    const how = this.pick(['ack', 'ack', 'requeue', 'reject'] as const);
+    const some: Held[] = random.chance(0.3)
+      ? held.filter(({ queue }) => queue === held[0]!.queue)
+      : [held[random.below(held.length)]!];
+    const texts = some.map(({ model, queue }) => `${queue.name} ${model.text.slice(0, 8)}`).join(', ');
+    await this.did(`${how} ${texts}`, world.settle(some, how));
+  }
+
+  private async topology(): Promise<void> {
+    const { random, world } = this;
+    const missing = EXCHANGES.filter((name) => !world.exchanges.has(name));
+    const present = [...world.exchanges.keys()];
+    const what = random.below(10);
+    if ((what < 4 || present.length === 0) && missing.length > 0) {
+      const name = this.pick(missing);
+      const type = this.pick(['direct', 'fanout', 'topic']);
+      const [durable, autoDelete] = [random.chance(0.6), random.chance(0.3)];
+      await this.did(
+        `declare exchange ${name} ${type}, ${durable}, ${autoDelete}`,
+        world.declareExchange(name, type, durable, autoDelete),
+      );
+    } else if (what < 8 && present.length > 0) {
+      const isQueue = random.chance(0.75);
+      const [source, to] = [
+        this.pick(present),
+        this.pick(isQueue ? [...world.model.queues.keys()] : present),
+      ];
+      const key = random.chance(0.2) ? this.pick(['#', '*']) : this.pick(QUEUES);
+      await this.did(`bind ${source} ${to} ${isQueue} ${key}`, world.bind(source, to, isQueue, key));
+    } else if (what < 9 && world.bindings.length > 0) {
+      const at = random.below(world.bindings.length);
+      await this.did(`unbind ${JSON.stringify(world.bindings[at])}`, world.unbind(at));
+    } else if (present.length > 0) {
+      const name = this.pick(present);
+      await this.did(`delete exchange ${name}`, world.deleteExchange(name));
+    }
+  }
+
+  private async did(what: string, done: Promise<void>): Promise<void> {
+    this.trail.push(what);
+    await done;
+  }
+
+  private pick<T>(of: readonly T[]): T {
+    return of[this.random.below(of.length)]!;
+  }
+}
