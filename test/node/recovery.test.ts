@@ -85,6 +85,31 @@ describe('after a restart', () => {
     expect(await kit.drain('q')).toEqual(['p1*', 'p2', 'p3', 'p4']);
   });
 
+  it('what consumers held while the queue was purged is there', async () => {
+    let kit = await NodeKit.open();
+    const q = kit.queue('q');
+    for (const text of ['a', 'b', 'c', 'd']) kit.publish('', 'q', text, { deliveryMode: 2 });
+    await kit.settle();
+    await kit.until(() => q.whenReady(() => {}));
+    const held = [q.get(false)!, q.get(false)!, q.get(false)!];
+    q.ack(held[1]!);
+    expect(q.purge()).toBe(1);
+    await kit.settle();
+    kit = await kit.restart();
+    expect(await kit.drain('q')).toEqual(['a*', 'c*']);
+  });
+
+  it('transient messages are gone, though they were on disk to relieve memory', async () => {
+    let kit = await NodeKit.open({ queueMemoryBytes: 65_536 });
+    const q = kit.queue('q');
+    for (let i = 0; i < 300; i++) kit.publish('', 'q', `${i}`.padEnd(500));
+    expect(q.pagedOutCount).toBeGreaterThan(0);
+    kit.publish('', 'q', 'persistent', { deliveryMode: 2 });
+    await kit.settle();
+    kit = await kit.restart();
+    expect(await kit.drain('q')).toEqual(['persistent']);
+  });
+
   it('new queues never get the number of an old one', async () => {
     let kit = await NodeKit.open();
     const number = kit.queue('a').number;

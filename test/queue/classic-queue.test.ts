@@ -147,6 +147,21 @@ describe('paging', () => {
     expect(kit.shard.stats().liveEntries).toBe(0);
   });
 
+  it('puts a new message behind those on disk, though there is room in memory again', async () => {
+    const kit = await kitOf({ queueMemory: 65_536, totalMemory: 1e9 });
+    const queue = kit.queue();
+    for (let i = 0; i < 300; i++) queue.publish(messageOf(`${i}`.padEnd(500)));
+    const taken = drain(queue).length;
+    expect(queue.messageCount).toBe(300 - taken);
+    publish(queue, 'new');
+    const rest: string[] = [];
+    await kit.until(() => {
+      rest.push(...drain(queue).map((text) => text.trim()));
+      return queue.messageCount === 0;
+    });
+    expect(rest).toEqual([...Array.from({ length: 300 - taken }, (_, i) => `${taken + i}`), 'new']);
+  });
+
   it('answers a basic.get that waits for the disk when the queue is purged under it', async () => {
     const kit = await kitOf({ queueMemory: 65_536, totalMemory: 1e9 });
     const queue = kit.queue();

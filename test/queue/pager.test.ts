@@ -154,7 +154,9 @@ describe('what a queue keeps on disk only', () => {
     bench.pager.bringBack();
     expect(bench.reads).toHaveLength(2);
     bench.answer();
+    expect(bench.pager.count).toBe(1);
     bench.answer();
     expect(bench.taken).toEqual([9]);
+    expect(bench.errors).toEqual([]);
   });
 });
