@@ -2,7 +2,8 @@
 // Prints nanoseconds per route, the best of five rounds: trust ratios, not absolutes.
 
 import { EMPTY_TABLE, type FieldTable, tableOf } from '../../src/protocol/field-values.ts';
-import type { Destination, Routable, Router } from '../../src/routing/router.ts';
+import { NO_PROPERTIES } from '../../src/protocol/properties.ts';
+import type { Binding, Destination, Routable, Router } from '../../src/routing/router.ts';
 import { createRouter } from '../../src/routing/router-types.ts';
 
 /** Keys or messages that one round goes through; more than that many different ones a cache does not see either. */
@@ -49,6 +50,24 @@ const CASES: readonly Case[] = [
     binding: (i) => ({ key: '', args: tableOf({ 'x-match': 'any', customer: i, order: i + 1_000_000 }) }),
     sample: (i, n) => ({ key: '', headers: tableOf({ customer: i % n, order: 5 }) }),
   },
+  {
+    name: 'consistent hash, by key',
+    type: 'x-consistent-hash',
+    binding: () => ({ key: '10', args: EMPTY_TABLE }),
+    sample: (i) => ({ key: `order.${i}`, headers: null }),
+  },
+  {
+    name: 'modulus hash',
+    type: 'x-modulus-hash',
+    binding: () => ({ key: '', args: EMPTY_TABLE }),
+    sample: (i) => ({ key: `order.${i}`, headers: null }),
+  },
+  {
+    name: 'random',
+    type: 'x-random',
+    binding: () => ({ key: '', args: EMPTY_TABLE }),
+    sample: () => ({ key: '', headers: null }),
+  },
 ];
 
 /** Half exact, the rest with wildcards, as device fleets have them. */
@@ -58,12 +77,16 @@ function topicBinding(i: number): { key: string; args: FieldTable } {
   return { key, args: EMPTY_TABLE };
 }
 
+function bindingOf(destination: string, routingKey: string, args: FieldTable): Binding {
+  return { destination: { name: destination }, toExchange: false, routingKey, arguments: args };
+}
+
 function filled(test: Case, bindings: number): Router {
   const router = createRouter(test.type, EMPTY_TABLE);
   if (router === null) throw new Error(`no exchange type ${test.type}`);
   for (let i = 0; i < bindings; i++) {
     const { key, args } = test.binding(i, bindings);
-    router.bind({ destination: { name: `q${i}` }, routingKey: key, arguments: args });
+    router.bind(bindingOf(`q${i}`, key, args));
   }
   return router;
 }
@@ -75,15 +98,15 @@ function nanosecondsPerRoute(test: Case, bindings: number): number {
   for (let round = 0; round < ROUNDS; round++) {
     const samples = Array.from({ length: SAMPLES }, (_, i) => {
       const { key, headers } = test.sample(i, bindings, round);
-      const message: Routable = { headers: () => headers };
-      return { key, message };
+      const message: Routable = { headers: () => headers, properties: () => NO_PROPERTIES, footprint: 0 };
+      return { keys: [key], message };
     });
     const repeats = test.name.includes('new') ? 1 : 20;
     const start = process.hrtime.bigint();
     for (let r = 0; r < repeats; r++) {
       for (let i = 0; i < SAMPLES; i++) {
         out.length = 0;
-        router.route(samples[i]!.message, samples[i]!.key, out);
+        router.route(samples[i]!.message, samples[i]!.keys, out);
       }
     }
     const ns = Number(process.hrtime.bigint() - start) / (SAMPLES * repeats);
@@ -99,7 +122,7 @@ function nanosecondsPerChange(test: Case, bindings: number): number {
   const start = process.hrtime.bigint();
   for (let i = 0; i < changes; i++) {
     const { key, args } = test.binding(bindings + i, bindings);
-    const binding = { destination: { name: 'visitor' }, routingKey: key, arguments: args };
+    const binding = bindingOf('visitor', key, args);
     router.bind(binding);
     router.unbind(binding);
   }

@@ -27,6 +27,8 @@ export type StoredDefinition =
       destination: string;
       routingKey: string;
       arguments: string;
+      /** Place among the bindings of its source; absent in stores that were written before there was one. */
+      order?: number;
     }
   | { kind: 'users'; definition: unknown };
 
@@ -95,6 +97,7 @@ export class Definitions {
       destination: b.destination.name,
       routingKey: b.routingKey,
       arguments: tableText(b.arguments),
+      order: b.order,
     });
   }
 

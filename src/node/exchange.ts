@@ -24,17 +24,28 @@ export interface ExchangeDeclaration {
 export class BindingRecord implements Binding {
   readonly source: Exchange;
   readonly destination: Queue | Exchange;
+  readonly toExchange: boolean;
   readonly routingKey: string;
   readonly arguments: FieldTable;
   /** Identity among the bindings of its source. */
   readonly id: string;
+  /** Rises from binding to binding of the source, restarts included: hash exchanges assign by the order of bindings. */
+  readonly order: number;
 
-  constructor(source: Exchange, destination: Queue | Exchange, routingKey: string, args: FieldTable) {
+  constructor(
+    source: Exchange,
+    destination: Queue | Exchange,
+    routingKey: string,
+    args: FieldTable,
+    order: number,
+  ) {
     this.source = source;
     this.destination = destination;
+    this.toExchange = destination instanceof Exchange;
     this.routingKey = routingKey;
     this.arguments = args;
     this.id = bindingId(destination, routingKey, args);
+    this.order = order;
   }
 
   /** Survives a restart: both ends do (RabbitMQ: a binding to a transient end is transient). */
@@ -71,6 +82,8 @@ export class Exchange implements Destination {
   readonly outgoing = new Map<string, BindingRecord>();
   /** Bindings with this exchange as destination. */
   readonly incoming = new Set<BindingRecord>();
+  /** Order of the next binding from this exchange. Written by the vhost. */
+  nextOrder = 0;
   deleted = false;
   /** Last routing run that visited it, so that cycles end. Written by the vhost. */
   visitStamp = 0;

@@ -14,7 +14,7 @@ import {
   StoreError,
 } from '../store/store.ts';
 import { readDefinition, type StoredDefinition, tableFromText } from './definitions.ts';
-import { Exchange } from './exchange.ts';
+import { BindingRecord, Exchange } from './exchange.ts';
 import type { BrokerNode } from './node.ts';
 
 /** What recovery found. */
@@ -75,6 +75,7 @@ class Sink implements RecoverySink {
   buildTopology(): void {
     if (this.built) return;
     this.built = true;
+    this.records.sort(byOrder);
     for (const kind of ['vhost', 'exchange', 'queue', 'binding', 'users'] as const) {
       for (const record of this.records) if (record.kind === kind) this.build(record);
     }
@@ -118,7 +119,7 @@ class Sink implements RecoverySink {
           ? vhost.queues.get(record.destination)
           : vhost.exchanges.get(record.destination);
       if (source === undefined || destination === undefined) return this.dangling('binding', record.vhost);
-      vhost.addBinding(source, destination, record.routingKey, args);
+      vhost.addBinding(new BindingRecord(source, destination, record.routingKey, args, record.order ?? 0));
     }
   }
 
@@ -126,4 +127,13 @@ class Sink implements RecoverySink {
   private dangling(kind: string, vhost: string): void {
     this.log.warn('a stored definition belongs to nothing that exists and is left out', { kind, vhost });
   }
+}
+
+/** Bindings in the order in which they were made; what else there is has no order. */
+function byOrder(a: StoredDefinition, b: StoredDefinition): number {
+  return orderOf(a) - orderOf(b);
+}
+
+function orderOf(record: StoredDefinition): number {
+  return record.kind === 'binding' ? (record.order ?? 0) : 0;
 }

@@ -87,7 +87,7 @@ export class RouteWalk {
     const { router } = exchange;
     if (router !== null) {
       if (!router.byKeyOnly) this.isRepeatable = false;
-      for (let i = 0; i < keys.length; i++) router.route(message, keys[i]!, found);
+      router.route(message, keys, found);
       return;
     }
     // The default exchange: every queue under its name.

@@ -5,7 +5,7 @@
 
 import { BrokerError } from '../base/errors.ts';
 import { serverName } from '../base/random-ids.ts';
-import type { DeathReason } from '../message/death.ts';
+import { copies, type DeathReason } from '../message/death.ts';
 import type { Message } from '../message/message.ts';
 import { EMPTY_TABLE, type FieldTable, fieldTypeName } from '../protocol/field-table.ts';
 import { ClassicQueue } from '../queue/classic-queue.ts';
@@ -20,7 +20,7 @@ import {
 import type { Queue } from '../queue/queue.ts';
 import type { QueueContext, QueueHost } from '../queue/queue-context.ts';
 import { ReplyQueue } from '../queue/reply-queue.ts';
-import { createRouter } from '../routing/router-types.ts';
+import { createRouter, isRouterType } from '../routing/router-types.ts';
 import type { SharedBytes } from '../store/store.ts';
 import type { Caller } from './caller.ts';
 import { DeadLetters } from './dead-letters.ts';
@@ -113,8 +113,7 @@ export class VHost implements QueueHost {
 
   /** exchange.declare. Finds an equivalent exchange or makes a new one. */
   declareExchange(wanted: ExchangeDeclaration, caller: Caller): Exchange {
-    const router = createRouter(wanted.type, wanted.arguments);
-    if (router === null)
+    if (!isRouterType(wanted.type))
       throw new BrokerError('precondition-failed', `unknown exchange type '${wanted.type}'`);
     assertNotDefault(wanted.name);
     caller.assertMay('configure', 'exchange', wanted.name);
@@ -140,7 +139,8 @@ export class VHost implements QueueHost {
       caller.assertMay('read', 'exchange', wanted.name);
       caller.assertMay('write', 'exchange', alternate.value);
     }
-    const exchange = new Exchange(wanted, router);
+    // RabbitMQ: what the type asks of the arguments is asked last, and never of an exchange that exists.
+    const exchange = new Exchange(wanted, createRouter(wanted.type, wanted.arguments));
     this.exchanges.set(wanted.name, exchange);
     this.generation++;
     if (wanted.durable) this.context.definitions.saveExchange(this.name, wanted);
@@ -172,6 +172,7 @@ export class VHost implements QueueHost {
     const queue = this.queues.get(name);
     if (queue === undefined) throw new BrokerError('not-found', `no queue '${name}' in vhost '${this.name}'`);
     this.assertOwner(queue, caller);
+    queue.catchUp();
     return queue;
   }
 
@@ -199,6 +200,7 @@ export class VHost implements QueueHost {
       this.assertOwner(current, caller);
       if (current.declaration.exclusive !== wanted.exclusive) throw this.locked(current);
       assertEquivalentQueue(current.declaration, wanted, this.name);
+      current.catchUp();
       return current;
     }
     const deadLetterExchange = deadLetterExchangeOf(name, this.name, wanted.arguments);
@@ -241,6 +243,7 @@ export class VHost implements QueueHost {
     const queue = this.queues.get(name);
     if (queue === undefined) return 0;
     this.assertOwner(queue, caller);
+    queue.catchUp();
     if (ifEmpty && queue.messageCount !== 0) {
       throw new BrokerError('precondition-failed', `queue '${name}' in vhost '${this.name}' not empty`);
     }
@@ -295,22 +298,33 @@ export class VHost implements QueueHost {
 
   /** queue.bind and exchange.bind, after the destination was found. Binding twice is fine. */
   bind(source: Exchange, destination: Queue | Exchange, routingKey: string, args: FieldTable): void {
-    const id = bindingId(destination, routingKey, args);
-    if (source.outgoing.has(id)) return;
-    source.router!.check(routingKey, args);
-    const binding = this.addBinding(source, destination, routingKey, args);
+    const binding = new BindingRecord(source, destination, routingKey, args, source.nextOrder);
+    if (source.outgoing.has(binding.id)) return;
+    const router = source.router!;
+    router.check(binding);
+    this.addBinding(binding);
     if (binding.durable) this.context.definitions.saveBinding(this.name, binding);
+    const { history } = router;
+    // A vhost gives its routers nothing but messages.
+    for (let i = 0; i < history.length; i++) this.replay(history[i] as Message, destination);
+  }
+
+  /** Sends a message that the source of a new binding has kept to where the binding leads. */
+  private replay(message: Message, destination: Queue | Exchange): void {
+    if (!(destination instanceof Exchange)) {
+      this.publish([destination], message);
+      return;
+    }
+    const keys = [message.address.routingKey];
+    for (const { value } of copies(message)) keys.push(String(value));
+    this.publish(this.routeAll(destination, message, keys), message);
   }
 
   /** Puts a binding in place without asking or storing. */
-  addBinding(
-    source: Exchange,
-    destination: Queue | Exchange,
-    routingKey: string,
-    args: FieldTable,
-  ): BindingRecord {
-    const binding = new BindingRecord(source, destination, routingKey, args);
+  addBinding(binding: BindingRecord): void {
+    const { source, destination } = binding;
     source.outgoing.set(binding.id, binding);
+    if (binding.order >= source.nextOrder) source.nextOrder = binding.order + 1;
     if (destination instanceof Exchange) destination.incoming.add(binding);
     else {
       let bound = this.boundTo.get(destination);
@@ -322,7 +336,6 @@ export class VHost implements QueueHost {
     }
     source.router!.bind(binding);
     this.generation++;
-    return binding;
   }
 
   isBound(source: Exchange, destination: Queue | Exchange, routingKey: string, args: FieldTable): boolean {

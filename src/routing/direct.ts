@@ -2,15 +2,15 @@
 // Owns the map from key to destinations. Knows nothing of queues: a destination is opaque.
 // Invariant: no key maps to an empty list.
 
-import type { FieldTable } from '../protocol/field-table.ts';
 import { DestinationList } from './destination-list.ts';
-import type { Binding, Destination, Routable, Router } from './router.ts';
+import { type Binding, type Destination, NO_HISTORY, type Routable, type Router } from './router.ts';
 
 export class DirectRouter implements Router {
   readonly byKeyOnly = true;
+  readonly history = NO_HISTORY;
   readonly #byKey = new Map<string, DestinationList>();
 
-  check(_routingKey: string, _args: FieldTable): void {}
+  check(_binding: Binding): void {}
 
   bind(binding: Binding): void {
     let list = this.#byKey.get(binding.routingKey);
@@ -28,7 +28,7 @@ export class DirectRouter implements Router {
     if (list.isEmpty) this.#byKey.delete(binding.routingKey);
   }
 
-  route(_message: Routable, key: string, out: Destination[]): void {
-    this.#byKey.get(key)?.appendTo(out);
+  route(_message: Routable, keys: readonly string[], out: Destination[]): void {
+    for (let i = 0; i < keys.length; i++) this.#byKey.get(keys[i]!)?.appendTo(out);
   }
 }

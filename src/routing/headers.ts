@@ -10,7 +10,7 @@ import type { FieldTable, FieldValue } from '../protocol/field-table.ts';
 import { fieldTypeName, sameValue } from '../protocol/field-values.ts';
 import { DestinationList } from './destination-list.ts';
 import { erlangTerm, textOf } from './erlang-term.ts';
-import type { Binding, Destination, Routable, Router } from './router.ts';
+import { type Binding, type Destination, NO_HISTORY, type Routable, type Router } from './router.ts';
 
 /** One binding, taken apart. */
 class Rule {
@@ -54,6 +54,7 @@ class HeaderNode {
 
 export class HeadersRouter implements Router {
   readonly byKeyOnly = false;
+  readonly history = NO_HISTORY;
   readonly #rules = new Map<Binding, Rule>();
   readonly #byHeader = new Map<string, HeaderNode>();
   /** Destinations of `all` bindings without a single condition: they get every message. */
@@ -61,8 +62,8 @@ export class HeadersRouter implements Router {
   /** Number of the current look-up. */
   #visit = 0;
 
-  check(_routingKey: string, args: FieldTable): void {
-    const match = args.get('x-match');
+  check(binding: Binding): void {
+    const match = binding.arguments.get('x-match');
     if (match === undefined) return;
     if (match.tag !== 'S') {
       throw new BrokerError(
@@ -106,7 +107,7 @@ export class HeadersRouter implements Router {
     }
   }
 
-  route(message: Routable, _key: string, out: Destination[]): void {
+  route(message: Routable, _keys: readonly string[], out: Destination[]): void {
     this.#unconditional.appendTo(out);
     if (this.#byHeader.size === 0) return;
     const headers = message.headers();

@@ -1,9 +1,13 @@
 // Which exchange types there are, and the router of each. A new type is one file and one line here.
 
 import type { FieldTable } from '../protocol/field-table.ts';
+import { ConsistentHashRouter } from './consistent-hash.ts';
 import { DirectRouter } from './direct.ts';
 import { FanoutRouter } from './fanout.ts';
 import { HeadersRouter } from './headers.ts';
+import { ModulusHashRouter } from './modulus-hash.ts';
+import { LocalRandomRouter, RandomRouter } from './random.ts';
+import { RecentHistoryRouter } from './recent-history.ts';
 import type { Router } from './router.ts';
 import { TopicRouter } from './topic.ts';
 
@@ -15,10 +19,20 @@ const MAKERS: ReadonlyMap<string, RouterMaker> = new Map<string, RouterMaker>([
   ['fanout', () => new FanoutRouter()],
   ['headers', () => new HeadersRouter()],
   ['topic', () => new TopicRouter()],
+  ['x-consistent-hash', (args) => new ConsistentHashRouter(args)],
+  ['x-local-random', () => new LocalRandomRouter()],
+  ['x-modulus-hash', () => new ModulusHashRouter()],
+  ['x-random', () => new RandomRouter()],
+  ['x-recent-history', (args) => new RecentHistoryRouter(args)],
 ]);
 
 /** The exchange types that may be declared, sorted. */
 export const ROUTER_TYPES: readonly string[] = [...MAKERS.keys()].sort();
+
+/** Is there such an exchange type? */
+export function isRouterType(type: string): boolean {
+  return MAKERS.has(type);
+}
 
 /** A new router for an exchange of `type`; null when there is no such type. @throws BrokerError precondition-failed on bad arguments */
 export function createRouter(type: string, args: FieldTable): Router | null {

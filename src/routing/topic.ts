@@ -3,10 +3,9 @@
 // Invariants: a node without destinations and children is not in the trie; every cached result was computed with the bindings
 // that hold now; one look-up visits a node at most once per word of the key, however many `#` the bindings have.
 
-import type { FieldTable } from '../protocol/field-table.ts';
 import { DestinationList } from './destination-list.ts';
 import { RouteCache } from './route-cache.ts';
-import type { Binding, Destination, Routable, Router } from './router.ts';
+import { type Binding, type Destination, NO_HISTORY, type Routable, type Router } from './router.ts';
 
 /** The words before a node, as a path from the root. */
 class Node {
@@ -41,6 +40,7 @@ const SEARCH_MAX = 16;
 
 export class TopicRouter implements Router {
   readonly byKeyOnly = true;
+  readonly history = NO_HISTORY;
   readonly #root = new Node(null, '');
   readonly #cache = new RouteCache();
   /** Number of the current look-up. */
@@ -50,7 +50,7 @@ export class TopicRouter implements Router {
 
   // RabbitMQ refuses more than two `#` since 4.3.5, because its matching takes exponential time. Ours does not, and older
   // versions allowed them, so every key is fine here.
-  check(_routingKey: string, _args: FieldTable): void {}
+  check(_binding: Binding): void {}
 
   bind(binding: Binding): void {
     const words = split(binding.routingKey);
@@ -72,7 +72,11 @@ export class TopicRouter implements Router {
     this.#cache.clear();
   }
 
-  route(_message: Routable, key: string, out: Destination[]): void {
+  route(_message: Routable, keys: readonly string[], out: Destination[]): void {
+    for (let i = 0; i < keys.length; i++) this.#routeKey(keys[i]!, out);
+  }
+
+  #routeKey(key: string, out: Destination[]): void {
     let result = this.#cache.get(key);
     if (result === null) {
       result = this.#match(key);

@@ -10,8 +10,8 @@ import { binding, messageWith, routed, routedRaw } from './support.ts';
 function matches(args: Record<string, unknown>, headers: Record<string, unknown> | null): boolean {
   const router = new HeadersRouter();
   const table = tableOf(args);
-  router.check('', table);
   const made = binding({ name: 'q' }, '', table);
+  router.check(made);
   router.bind(made);
   const message = messageWith(headers === null ? null : tableOf(headers));
   const found = routed(router, 'ignored', message).length === 1;
@@ -22,7 +22,7 @@ function matches(args: Record<string, unknown>, headers: Record<string, unknown>
 
 function refusal(value: unknown): string {
   try {
-    new HeadersRouter().check('', tableOf({ 'x-match': value }));
+    new HeadersRouter().check(binding({ name: 'q' }, '', tableOf({ 'x-match': value })));
   } catch (error) {
     expect(error).toBeInstanceOf(BrokerError);
     expect((error as BrokerError).reason).toBe('precondition-failed');

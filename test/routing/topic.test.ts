@@ -140,7 +140,7 @@ describe('topic exchange', () => {
     for (let round = 0; round < 2; round++) {
       for (let i = 0; i < 40_000; i++) {
         out.length = 0;
-        router.route(plainMessage, i % 2 === 0 ? `a.${i}` : `b.${i}.x`, out);
+        router.route(plainMessage, [i % 2 === 0 ? `a.${i}` : `b.${i}.x`], out);
         if (out.length !== 1 || out[0]!.name !== (i % 2 === 0 ? 'a.*' : 'b.#'))
           throw new Error(`wrong at ${i}`);
       }
