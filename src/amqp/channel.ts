@@ -379,6 +379,8 @@ export class Channel implements CommitWaiter {
   /** A soft error: everything the channel holds goes back, then the client is told. */
   closeWith(error: AmqpError): void {
     this.release();
+    // What is settled is told: a publisher sends again what it has no word of.
+    this.writeConfirms(this.connection.writer);
     const methodId = error.methodId ?? this.method;
     this.become('closing');
     const close = {

@@ -532,6 +532,8 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   }
 
   sendHeartbeat(): void {
+    // Bytes that the client has not taken yet say that we live, if it ever reads them.
+    if (this.stream.writableLength !== 0) return;
     this.writer.heartbeat();
     this.wantsFlush();
   }
@@ -577,6 +579,8 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
       connection: this.name,
       user: this.username,
     });
+    // What is settled is told: a publisher sends again what it has no word of.
+    this.writeConfirms();
     this.teardown();
     this.become('closing');
     const methodId = error.methodId ?? 0;
@@ -619,6 +623,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
 
   private onClose(): void {
     // RabbitMQ: unacked deliveries are back and exclusive queues are gone before close-ok; clients that reconnect rely on it.
+    this.writeConfirms();
     this.teardown();
     encodeConnectionCloseOk(this.writer, 0);
     this.become('ending');

@@ -11,6 +11,7 @@ import {
 } from '../protocol/methods.ts';
 import type { Channel } from './channel.ts';
 import { AmqpError } from './errors.ts';
+import type { Transaction } from './tx-methods.ts';
 
 /** Deliveries that a multiple ack or a recover took; reused, because acks are many. Empty between two settles. */
 const taken: Entry[] = [];
@@ -73,6 +74,16 @@ function settleEntry(entry: Entry, kind: SettleKind): void {
 
 export function recover(channel: Channel, requeue: boolean, answer: boolean): void {
   if (!requeue) throw new AmqpError(NOT_IMPLEMENTED, 'requeue=false');
-  settleNow(channel, 0, true, 'requeue');
+  if (channel.tx === null) settleNow(channel, 0, true, 'requeue');
+  else recoverUnsettled(channel, channel.tx);
   if (answer) channel.reply((w) => encodeBasicRecoverOk(w, channel.number));
+}
+
+/** RabbitMQ: what a transaction has settled stays settled, whether or not it is committed yet. */
+function recoverUnsettled(channel: Channel, tx: Transaction): void {
+  const { unacked } = channel;
+  const end = unacked.nextTag;
+  for (let tag = unacked.first(); tag !== 0 && tag < end; tag++) {
+    if (unacked.peek(tag) !== null && !tx.isSettled(tag)) settleNow(channel, tag, false, 'requeue');
+  }
 }

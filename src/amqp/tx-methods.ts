@@ -65,7 +65,8 @@ export class Transaction {
     this.settledUpTo = 0;
   }
 
-  private isSettled(tag: number): boolean {
+  /** The delivery was settled in this transaction. */
+  isSettled(tag: number): boolean {
     return tag <= this.settledUpTo || this.settledTags.has(tag);
   }
 }

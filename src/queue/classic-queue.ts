@@ -7,7 +7,7 @@
 // - Every cold position is higher than every position in memory: while anything is cold, new messages go cold too.
 // - A durable entry is handed out only when the mark that says "may have been delivered" reaches the disk no later than it does
 //   (see `mayDeliver`), so that no message comes back after a crash without its redelivered mark.
-// - Deliveries happen in `runTurn`, never inside a publish; but see `refuses`.
+// - Deliveries happen in `runTurn`, never inside a publish, unless they spare the message a refusal or the way over the disk.
 
 import type { DeathReason } from '../message/death.ts';
 import { Entry } from '../message/entry.ts';
@@ -147,7 +147,7 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
       entry.stored = true;
       entry.ticket = this.log.write(entry, this.expiry.storedDeadline(entry));
     }
-    if (this.pager.count !== 0 || context.memory.exceededBy(this.hotBytes + message.footprint)) {
+    if (this.pager.count !== 0 || this.mustPage(message)) {
       if (!durable) this.log.write(entry, this.expiry.storedDeadline(entry));
       this.pager.add(entry.position, message.bodyLength);
     } else {
@@ -158,6 +158,15 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
     if (options.bounded && this.group.size === 0 && !context.burying) this.dropHead();
     if (!this.woken) context.turn.wake(this);
     return durable ? MUST_COMMIT : ACCEPTED;
+  }
+
+  /**
+   * Does what the turn would do, before a client looks. RabbitMQ hands out, expires and cuts at the publish itself, so a purge, a get or
+   * a count that comes right behind a publish must not find what a consumer would have had by then.
+   */
+  catchUp(): void {
+    if (!this.woken || this.messageCount === 0) return;
+    if (this.deliver(this.context.deliveriesPerTurn) === NOTHING_LEFT) this.tidy();
   }
 
   get(noAck: boolean): Entry | null {
@@ -379,13 +388,22 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
   /**
    * The queue has no room for the message and drops nothing for it.
    * RabbitMQ hands out at once what a consumer can take, so only what is left over counts as length. Here the turn delivers; but when
-   * that decides over a refusal, the deliveries of the turn are made early.
+   * that decides over a refusal, the turn's deliveries are made early.
    */
   private refuses(message: Message): boolean {
     if (!wouldBeTooLong(this, message, this.options)) return false;
     if (this.messageCount === 0) return true;
     this.deliver(this.messageCount);
     return wouldBeTooLong(this, message, this.options);
+  }
+
+  /** The message has no place in memory, not even when what consumers can take is out. */
+  private mustPage(message: Message): boolean {
+    const { memory } = this.context;
+    const { footprint } = message;
+    if (!memory.exceededBy(this.hotBytes + footprint)) return false;
+    this.deliver(this.messageCount);
+    return memory.exceededBy(this.hotBytes + footprint);
   }
 
   /**

@@ -52,6 +52,7 @@ export class ConsumerGroup {
 
   /** The member that is served, of a single active group; null otherwise. */
   get active(): Consumer | null {
+    if (this.single && this.activeMember === null) this.activeMember = this.successor();
     return this.activeMember;
   }
 
@@ -68,7 +69,7 @@ export class ConsumerGroup {
     if (consumer.exclusive) this.exclusiveMember = consumer;
     consumer.parked = false;
     if (this.single) {
-      this.activeMember ??= consumer;
+      if (this.members.size === 1) this.activeMember = consumer;
       return;
     }
     const level = this.levelOf(consumer.priority);
@@ -81,7 +82,8 @@ export class ConsumerGroup {
     if (!this.members.delete(consumer)) return false;
     if (this.exclusiveMember === consumer) this.exclusiveMember = null;
     if (!this.single) this.leaveLevel(consumer);
-    if (this.activeMember === consumer) this.activeMember = this.successor();
+    // Its successor is looked for when there is something to deliver: members often leave together.
+    if (this.activeMember === consumer) this.activeMember = null;
     return true;
   }
 
@@ -100,7 +102,7 @@ export class ConsumerGroup {
 
   /** The consumer to serve next, moved to the end of its line; null when none has capacity. */
   next(): Consumer | null {
-    if (this.single) return this.activeMember?.hasCapacity() ? this.activeMember : this.parkActive();
+    if (this.single) return this.active?.hasCapacity() ? this.activeMember : this.parkActive();
     const levels = this.levels;
     for (let i = 0; i < levels.length; i++) {
       const level = levels[i]!;

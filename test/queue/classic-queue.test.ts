@@ -113,6 +113,18 @@ describe('memory', () => {
     expect(first.received.length).toBe(500);
   });
 
+  it('is not short for what a consumer can take at once, however much the others hold', async () => {
+    const kit = await kitOf({ queueMemory: 10e6, totalMemory: 100_000 });
+    const backlog = kit.queue();
+    for (let i = 0; i < 200; i++) backlog.publish(messageOf('x'.repeat(1_000)));
+    const busy = kit.queue();
+    const consumer = consume(busy, 'c', { noAck: true });
+    for (let i = 0; i < 500; i++) busy.publish(messageOf('y'.repeat(1_000), { expiration: '0' }));
+    expect(busy.pagedOutCount).toBe(0);
+    kit.run();
+    expect(consumer.received.length).toBe(500);
+  });
+
   it('that a message takes when it comes back from disk is its own, not that of everything read with it', async () => {
     const kit = await kitOf({ queueMemory: 70_000, totalMemory: 1e9 });
     const queue = kit.queue();
