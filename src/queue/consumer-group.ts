@@ -65,13 +65,12 @@ export class ConsumerGroup {
   }
 
   add(consumer: Consumer): void {
+    // A place that is vacant goes to one of those who wait already, whatever the priority of the new one (RabbitMQ).
+    if (this.single) this.activeMember = this.active ?? consumer;
     this.members.add(consumer);
     if (consumer.exclusive) this.exclusiveMember = consumer;
     consumer.parked = false;
-    if (this.single) {
-      if (this.members.size === 1) this.activeMember = consumer;
-      return;
-    }
+    if (this.single) return;
     const level = this.levelOf(consumer.priority);
     level.size++;
     level.line.push(consumer);

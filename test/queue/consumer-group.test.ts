@@ -144,6 +144,16 @@ describe('a group with a single active member', () => {
     expect([group.next(), group.active]).toEqual([null, null]);
   });
 
+  it('gives the place of one that left to those who waited, not to one that comes later', () => {
+    const group = new ConsumerGroup(true);
+    const [a, b] = [new TestConsumer('a'), new TestConsumer('b', { priority: -1 })];
+    group.add(a);
+    group.add(b);
+    group.remove(a);
+    group.add(new TestConsumer('c', { priority: 5 }));
+    expect(turns(group, 2)).toBe('bb');
+  });
+
   it('parks the active one when it is full', () => {
     const group = new ConsumerGroup(true);
     const [active, waiting] = [new TestConsumer('a', { limit: 0 }), new TestConsumer('b')];

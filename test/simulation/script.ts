@@ -16,7 +16,9 @@ export async function simulate(seed: number, steps: number): Promise<void> {
   } catch (error) {
     const { message, stack } = error as Error;
     const trail = script.trail.slice(-40).join('\n  ');
-    throw new Error(`seed ${seed}: ${message}\nlast steps:\n  ${trail}\n${stack}`);
+    throw new Error(
+      `seed ${seed}: ${message}\nqueues:\n  ${script.queues()}\nlast steps:\n  ${trail}\n${stack}`,
+    );
   }
 }
 
@@ -34,6 +36,13 @@ class Script {
     this.graves = new Map(
       QUEUES.map((name) => [name, targets.splice(this.random.below(targets.length), 1)[0]!]),
     );
+  }
+
+  /** The queues that stand, with their arguments. */
+  queues(): string {
+    return [...this.world.model.queues]
+      .map(([name, { spec }]) => `${name} ${JSON.stringify(spec)}`)
+      .join('\n  ');
   }
 
   async run(steps: number): Promise<void> {

@@ -238,6 +238,13 @@ export class World {
   async advance(ms: number): Promise<void> {
     // Step by step, so that timers, the turns they cause and their dead letters have their own times on both sides.
     for (let passed = 0; passed < ms; passed += 100) {
+      const next = this.clock.now() + 100;
+      const due = [...this.model.queues.values()].filter(({ ready }) =>
+        ready.some(({ expiresAt }) => expiresAt <= next),
+      );
+      // Whether a full queue loses a message of its own before it is offered the dead one of another is a matter of chance.
+      for (const { name, spec } of due)
+        if (due.length > 1 && spec.overflow !== 'drop-head') await this.purge(name);
       this.clock.advance(100);
       this.model.now = this.clock.now();
       await this.rest();
@@ -452,11 +459,15 @@ export class World {
       return;
     }
     if (what < 7) {
-      const targetIsPlain = ({ spec, name }: ModelQueue): boolean => {
-        const target = spec.deadLetterKey === null ? undefined : model.queues.get(spec.deadLetterKey || name);
-        return target === undefined || plain.includes(target);
+      const staysPlain = ({ queue, model: entry }: Held): boolean => {
+        const { deadLetterKey } = queue.spec;
+        if (deadLetterKey === null) return true;
+        const targets = (deadLetterKey === '' ? entry.keys : [deadLetterKey]).map((key) =>
+          model.queues.get(key),
+        );
+        return targets.every((target) => target === undefined || plain.includes(target));
       };
-      const held = this.held().filter(({ queue }) => plain.includes(queue) && targetIsPlain(queue));
+      const held = this.held().filter((each) => plain.includes(each.queue) && staysPlain(each));
       if (held.length > 0) {
         this.settleNow(
           held[random.below(held.length)]!,
@@ -647,21 +658,4 @@ function matches(type: string, bindingKey: string, key: string): boolean {
   if (type === 'direct') return bindingKey === key;
   // The keys of the script have one word each.
   return bindingKey === '#' || bindingKey === '*' || bindingKey === key;
-}
-
-/** No arguments. */
-export const PLAIN: QueueSpec = {
-  durable: true,
-  autoDelete: false,
-  ttl: null,
-  lengthMax: null,
-  bytesMax: null,
-  overflow: 'drop-head',
-  deadLetterKey: null,
-  singleActive: false,
-};
-
-/** For arguments in messages of failures. */
-export function specText(spec: QueueSpec): string {
-  return JSON.stringify(spec);
 }
