@@ -137,4 +137,90 @@ export const exchangeRules: readonly Rule[] = [
   },
   { id: '4.5.headers-invalid', text: 'An invalid x-match is refused with 406.' },
   { id: '4.5.headers-key', text: 'The routing key plays no part in a headers exchange.' },
+
+  {
+    id: '4.6.declare',
+    text: 'A type checks its arguments last, and only of an exchange that does not exist yet.',
+  },
+  { id: '4.6.alternate', text: 'An exchange of any type without bindings leads to its alternate exchange.' },
+  {
+    id: '4.6.hash-weight',
+    text: 'A consistent hash exchange sends each key to one queue, and each queue as many keys as its binding key says.',
+  },
+  {
+    id: '4.6.hash-assignment',
+    text: 'Which queue a key goes to follows from the bindings, their order and the key alone, as in RabbitMQ.',
+  },
+  { id: '4.6.hash-field', text: 'hash-header and hash-property name what is hashed instead of the key.' },
+  {
+    id: '4.6.hash-copies',
+    text: 'Of several keys only the routing key is hashed; one queue gets the message.',
+  },
+  {
+    id: '4.6.hash-second-binding',
+    text: 'A second binding to the same queue is ignored, whatever its weight.',
+  },
+  {
+    id: '4.6.hash-second-unbind',
+    text: 'A queue stays reachable while one of its bindings stands.',
+    difference: {
+      rabbitmq: 'the queue gets nothing any more once one of its two bindings is gone',
+      ours: 'the binding that is left counts',
+      reason: 'A queue that is bound should get messages.',
+    },
+  },
+  { id: '4.6.hash-arguments', text: 'Arguments that do not say what to hash are refused with 406.' },
+  {
+    id: '4.6.hash-argument-type',
+    text: 'hash-header and hash-property must be strings.',
+    difference: {
+      rabbitmq: '541 INTERNAL_ERROR, which ends the connection',
+      ours: '406 PRECONDITION_FAILED, which says what is wrong',
+      reason: 'It is a mistake of the client, not of the broker.',
+    },
+  },
+  { id: '4.6.hash-key', text: 'A binding key that is no positive integer is refused with 406.' },
+  {
+    id: '4.6.hash-weight-max',
+    text: 'A binding key above 10000 is refused with 406.',
+    difference: {
+      rabbitmq: 'any weight is taken',
+      ours: '406 PRECONDITION_FAILED',
+      reason: 'RabbitMQ 4.3 changed it.',
+      below: '4.3.0',
+    },
+  },
+  { id: '4.6.hash-restart', text: 'A restart keeps which queue a key goes to.' },
+  {
+    id: '4.6.modulus',
+    text: 'A modulus hash exchange sends each key to one of its queues, evenly; binding keys play no part.',
+  },
+  { id: '4.6.random', text: 'A random exchange sends each message to one of its bindings by chance.' },
+  {
+    id: '4.6.local-random',
+    text: 'A local random exchange does the same; bindings with a key or to an exchange are refused with 406.',
+  },
+  {
+    id: '4.6.history',
+    text: 'A recent history exchange routes to all, and sends the last messages to each queue that is bound, oldest first.',
+  },
+  {
+    id: '4.6.history-length',
+    text: 'x-recent-history-length says how many, 20 by default; others than positive integers are refused.',
+  },
+  {
+    id: '4.6.history-no-store',
+    text: 'A message whose header x-recent-history-no-store is true is not remembered.',
+  },
+  {
+    id: '4.6.history-exchange',
+    text: 'An exchange that is bound gets the remembered messages too, and routes them on.',
+    difference: {
+      rabbitmq: 'newest first; 541 INTERNAL_ERROR when one of them leads to no queue',
+      ours: 'oldest first; what leads nowhere is dropped',
+      reason:
+        'The order is that of a queue that is bound, and a binding is no place to fail for want of a queue.',
+    },
+  },
+  { id: '4.6.history-restart', text: 'A restart keeps the exchange, and forgets what it remembered.' },
 ];

@@ -37,6 +37,8 @@ export class Target {
   /** Everything a test opened and did not close. */
   private readonly clients = new Set<RawClient>();
   private names = 0;
+  /** Which exchange types a foreign broker has, as far as tests have asked. */
+  private readonly exchangeTypes = new Map<string, boolean>();
 
   /** Starts or finds the broker. Called by `useTarget`. */
   async begin(settings: BrokerSettings): Promise<void> {
@@ -91,6 +93,23 @@ export class Target {
     return client;
   }
 
+  /** False when a RabbitMQ lacks the plugin that brings this exchange type. */
+  async hasExchangeType(type: string): Promise<boolean> {
+    if (!this.isRabbitMQ) return true;
+    let has = this.exchangeTypes.get(type);
+    if (has === undefined) {
+      const client = await this.openWithChannel();
+      const exchange = this.name('probe');
+      client.sendMethod(1, 'exchange.declare', { exchange, type });
+      // An unknown type ends the connection or the channel.
+      has = (await client.next()).name === 'exchange.declare-ok';
+      if (has) await client.call(1, 'exchange.delete', { exchange });
+      client.destroy();
+      this.exchangeTypes.set(type, has);
+    }
+    return has;
+  }
+
   /** A name no other test uses. */
   name(hint: string): string {
     this.names += 1;
@@ -143,6 +162,8 @@ export interface RuleOptions {
   readonly onRabbitMQ?: RuleTest;
   /** Why the test can run only against our own broker in this process. */
   readonly ownOnly?: string;
+  /** An exchange type that RabbitMQ has by a plugin only; the test is skipped where the plugin is not there. */
+  readonly exchangeType?: string;
   /** The test needs seconds of real time against a foreign broker; it runs there only with `CONFORMANCE_SLOW=1`. */
   readonly slowOnForeign?: boolean;
   /** The test needs seconds of real time anywhere; it runs only with `CONFORMANCE_SLOW=1`. */
@@ -178,6 +199,9 @@ export function rule(id: string, title: string, body: RuleTest, options: RuleOpt
       if (options.ownOnly !== undefined && target.broker === null) return context.skip(options.ownOnly);
       const slow = options.slow === true || (options.slowOnForeign === true && target.broker === null);
       if (slow && !RUN_SLOW) return context.skip('needs seconds of real time; set CONFORMANCE_SLOW=1');
+      const { exchangeType } = options;
+      if (exchangeType !== undefined && !(await target.hasExchangeType(exchangeType)))
+        return context.skip(`this RabbitMQ has no exchange type ${exchangeType}`);
       if (options.onRabbitMQ !== undefined && differs(entry.difference, target))
         return options.onRabbitMQ(target);
       await body(target);

@@ -1,33 +1,10 @@
 // What a restart of the broker keeps, and what it forgets. Only our own broker can be restarted by a test.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { expect, onTestFinished } from 'vitest';
+import { expect } from 'vitest';
 import type { Channel } from '../../support/channel.ts';
-import { Peer } from '../../support/peer.ts';
-import { rule, startOwnBroker, useTarget } from '../../support/target.ts';
+import { acrossRestart, OWN_ONLY } from '../../support/restart.ts';
+import { rule, useTarget } from '../../support/target.ts';
 
 useTarget();
-
-const OWN_ONLY = { ownOnly: 'a test must not restart a broker it did not start' };
-
-/** Runs `before` against a broker on disk, restarts it, and runs `after`. */
-async function acrossRestart(
-  before: (channel: Channel, peer: Peer) => Promise<void>,
-  after: (channel: Channel) => Promise<void>,
-): Promise<void> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'conformance-restart-'));
-  onTestFinished(() => rm(dataDir, { recursive: true, force: true }));
-  for (const part of [before, after]) {
-    const broker = await startOwnBroker({ store: 'level', dataDir });
-    const peer = await Peer.connect(broker);
-    try {
-      await part(await peer.channel(), peer);
-    } finally {
-      await broker.stop();
-    }
-  }
-}
 
 /** Passive declares on channels of their own; which of the names are there. */
 async function present(
