@@ -138,6 +138,8 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
       if (options.overflow === 'reject-publish-dlx') this.deadLetter(message, 'maxlen');
       return REJECTED;
     }
+    // Before it has its place: what this hands out may cause another publish to this queue.
+    const cold = this.pager.count !== 0 || this.mustPage(message);
     const durable = this.durable && message.persistent;
     this.counters.published++;
     const entry = new Entry(this, message, this.nextPosition++);
@@ -147,7 +149,7 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
       entry.stored = true;
       entry.ticket = this.log.write(entry, this.expiry.storedDeadline(entry));
     }
-    if (this.pager.count !== 0 || this.mustPage(message)) {
+    if (cold) {
       if (!durable) this.log.write(entry, this.expiry.storedDeadline(entry));
       this.pager.add(entry.position, message.bodyLength);
     } else {
