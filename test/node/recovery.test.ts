@@ -161,6 +161,25 @@ describe('after a restart', () => {
     ]);
   });
 
+  it('bindings stand in the order in which they were made, and later ones come behind them', async () => {
+    let kit = await NodeKit.open();
+    const keysOf = (): string[] =>
+      [...kit.vhost.exchange('amq.direct').outgoing.values()].map((b) => b.routingKey);
+    kit.queue('q');
+    const bind = (key: string): void => kit.bind('amq.direct', kit.vhost.queues.get('q')!, key);
+    for (const key of ['z', 'a', 'gone', 'm']) bind(key);
+    kit.unbind('amq.direct', kit.vhost.queues.get('q')!, 'gone');
+    await kit.settle();
+    kit = await kit.restart();
+    expect(keysOf()).toEqual(['z', 'a', 'm']);
+    bind('c');
+    kit.unbind('amq.direct', kit.vhost.queues.get('q')!, 'z');
+    bind('z');
+    await kit.settle();
+    kit = await kit.restart();
+    expect(keysOf()).toEqual(['a', 'm', 'c', 'z']);
+  });
+
   it('users are those that were stored', async () => {
     let kit = await NodeKit.open();
     await importUsers(kit.node.users, {
@@ -211,6 +230,32 @@ describe('a store that is not as it should be', () => {
       b: JSON.stringify({ ...exchange, arguments: 'AAAAAA==' }),
     });
     await expect(NodeKit.open({ store })).rejects.toThrow(/exchange 'e' of type 'x-new'/);
+  });
+
+  it('with bindings from before they had an order is opened with all of them', async () => {
+    const binding = (routingKey: string): string =>
+      JSON.stringify({
+        kind: 'binding',
+        vhost: '/',
+        source: 'amq.direct',
+        destinationKind: 'exchange',
+        destination: 'amq.fanout',
+        routingKey,
+        arguments: 'AAAAAA==',
+      });
+    const store = await storeWith({
+      a: JSON.stringify({ kind: 'vhost', name: '/', description: '', tags: [] }),
+      b: binding('first'),
+      c: binding('second'),
+    });
+    let kit = await NodeKit.open({ store });
+    const keysOf = (): string[] =>
+      [...kit.vhost.exchange('amq.direct').outgoing.values()].map((b) => b.routingKey);
+    expect(keysOf()).toEqual(['first', 'second']);
+    kit.bind('amq.direct', kit.vhost.exchange('amq.fanout'), 'before');
+    await kit.settle();
+    kit = await kit.restart();
+    expect(keysOf()).toEqual(['first', 'second', 'before']);
   });
 
   it('with a binding to nowhere is opened without it, which is said', async () => {

@@ -209,6 +209,49 @@ describe('a large message for several queues', () => {
   });
 });
 
+describe('an exchange that remembers', () => {
+  it('sends persistent messages to a new queue so that a restart keeps them, under their own key', async () => {
+    const kit = await NodeKit.open();
+    kit.exchange('history', 'x-recent-history', { 'x-recent-history-length': 2 });
+    for (const body of ['1', '2', '3']) kit.publish('history', `key ${body}`, body, { deliveryMode: 2 });
+    kit.bind('history', kit.queue('q'), 'any');
+    await kit.settle();
+    const again = await kit.restart();
+    const queue = again.vhost.queues.get('q')!;
+    expect(queue.messageCount).toBe(2);
+    await again.until(() => queue.whenReady(() => {}));
+    const first = queue.get(true)!;
+    expect([first.message.address.exchange, first.message.address.routingKey]).toEqual(['history', 'key 2']);
+    expect(await again.drain('q')).toEqual(['3']);
+    again.bind('history', again.queue('late'), '');
+    expect(await again.drain('late')).toEqual([]);
+  });
+
+  it('routes what it remembers through an exchange that is bound, under all keys of each message', async () => {
+    const kit = await NodeKit.open();
+    kit.exchange('history', 'x-recent-history');
+    const headers = tableOf({ CC: ['copy'] });
+    kit.publish('history', 'key', '1', { headers });
+    kit.publish('history', 'other', '2');
+    const inner = kit.exchange('inner', 'direct');
+    for (const key of ['key', 'copy']) kit.bind('inner', kit.queue(`for ${key}`), key);
+    kit.bind('history', inner, '');
+    expect(await kit.drain('for key')).toEqual(['1']);
+    expect(await kit.drain('for copy')).toEqual(['1']);
+  });
+
+  it('is asked at every message, while its route depends on more than the key', async () => {
+    const kit = await NodeKit.open();
+    kit.exchange('front', 'fanout');
+    kit.bind('front', kit.exchange('history', 'x-recent-history'), '');
+    kit.bind('history', kit.queue('q'), '');
+    for (const body of ['1', '2', '3']) kit.publish('front', 'k', body);
+    expect(kit.vhost.routeHolds).toBe(false);
+    kit.bind('history', kit.queue('late'), '');
+    expect(await kit.drain('late')).toEqual(['1', '2', '3']);
+  });
+});
+
 it('a message in a transaction finds a queue that was deleted meanwhile without harm', async () => {
   const kit = await NodeKit.open();
   const { vhost } = kit;
