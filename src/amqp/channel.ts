@@ -158,6 +158,15 @@ export class Channel implements CommitWaiter {
     );
   }
 
+  /** Lowest delivery tag that the client has not settled; 0 when there is none. */
+  get oldestUnacked(): number {
+    return this.state === 'open' ? this.unacked.first() : 0;
+  }
+
+  get nextDeliveryTag(): number {
+    return this.unacked.nextTag;
+  }
+
   // ── frames ──
 
   /** One frame of this channel, in `buffer[start, stop)`. @throws AmqpError, BrokerError, DecodeError */
@@ -221,7 +230,7 @@ export class Channel implements CommitWaiter {
     } else if (id === CHANNEL_OPEN && this.crossed) {
       // A client that takes the answer to its own close for the end of the channel never answers ours.
       this.finish();
-      this.connection.openChannel(this.number);
+      this.connection.channels.open(this.number);
     }
   }
 
@@ -332,7 +341,7 @@ export class Channel implements CommitWaiter {
 
   /** Has its connection write confirms at the next flush. */
   wantsConfirm(): void {
-    if (!this.confirmsQueued) this.connection.queueConfirms(this);
+    if (!this.confirmsQueued) this.connection.channels.confirmLater(this);
   }
 
   /** At the flush: tells the publisher what is settled. */
@@ -409,7 +418,7 @@ export class Channel implements CommitWaiter {
 
   private finish(): void {
     this.become('closed');
-    this.connection.removeChannel(this);
+    this.connection.channels.remove(this);
   }
 
   /** Consumers leave, unacked deliveries go back to their old places, the transaction is rolled back. */

@@ -38,13 +38,13 @@ import {
   decodeChannelOpen,
   decodeConnectionClose,
   decodeConnectionUpdateSecret,
-  encodeChannelOpenOk,
   encodeConnectionClose,
   encodeConnectionCloseOk,
   encodeConnectionUpdateSecretOk,
 } from '../protocol/methods.ts';
+import type { WatchedChannel } from './ack-timeout.ts';
 import { Brakes } from './brakes.ts';
-import { Channel } from './channel.ts';
+import { ChannelTable } from './channel-table.ts';
 import { AmqpError, amqpErrorOf, FramingError, methodIdAt, replyCodeOf } from './errors.ts';
 import { type Capabilities, Handshake, HEADER_LENGTH, internalError, NO_CAPABILITIES } from './handshake.ts';
 import { Heartbeat, type HeartbeatPeer } from './heartbeat.ts';
@@ -52,7 +52,6 @@ import { type AmqpOptions, HANDSHAKE_FRAME_MAX } from './options.ts';
 import { Output } from './output.ts';
 import { PublishTargets } from './publish-targets.ts';
 import { ReadGate } from './read-gate.ts';
-import { REPLIES_WAITING_MAX, type ReplyHost, ReplyLine } from './replies.ts';
 
 /**
  * header … opening: the handshake. running: open. closing: we sent connection.close. ending: nothing more is said or heard, TCP is to
@@ -92,7 +91,7 @@ const LINGER_MAX_S = 30;
 const BODY_PARTS_FROM = 16_384;
 
 /** A client connection speaking AMQP 0-9-1. */
-export class Connection implements ClientConnection, Caller, Flushable, HeartbeatPeer, ReplyHost {
+export class Connection implements ClientConnection, Caller, Flushable, HeartbeatPeer {
   readonly node: BrokerNode;
   readonly options: AmqpOptions;
   readonly peer: PeerFacts;
@@ -103,6 +102,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   readonly output: Output;
   readonly writer: FrameWriter;
   readonly brakes: Brakes;
+  readonly channels: ChannelTable;
   readonly targets = new PublishTargets();
   readonly gone: Promise<void>;
   readonly connectedAt: number;
@@ -119,13 +119,6 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   bytesIn = 0;
 
   private readonly stream: Duplex;
-  private readonly channels = new Map<number, Channel>();
-  /** The channel of the frame before: most often the next one is for it too. */
-  private lastChannel: Channel | null = null;
-  /** Lines on which replies wait, of channels that are open or are not any more. */
-  private readonly lines = new Map<number, ReplyLine>();
-  /** Replies that wait on all lines. */
-  private waitingReplies = 0;
   private handshake: Handshake | null;
   /** Bytes of the protocol header that have come. */
   private header: Buffer = NOTHING;
@@ -138,7 +131,6 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   private inputEnded = false;
   /** Reading what the reader holds is asked for already. */
   private readingOn = false;
-  private readonly confirming: Channel[] = [];
   private tornDown = false;
   /** Method on channel 0 that is being handled, to blame in an error. */
   private controlMethod = 0;
@@ -159,6 +151,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     this.output = new Output(stream, pool, this.gate, options.outgoingBytesMax, () => this.wantsFlush());
     this.writer = this.output.writer;
     this.brakes = new Brakes(this);
+    this.channels = new ChannelTable(this);
     this.handshake = new Handshake(this);
     this.gone = new Promise((resolve) => {
       this.onGone = resolve;
@@ -194,16 +187,20 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     return this.openVHost?.name ?? '';
   }
 
+  openChannels(): Iterable<WatchedChannel> {
+    return this.channels;
+  }
+
   get readingPaused(): boolean {
-    return !this.gate.isOpen;
+    return this.gate.isShutByUs;
+  }
+
+  get bytesTaken(): number | null {
+    return this.gate.has('output') ? this.bytesOut - this.stream.writableLength : null;
   }
 
   get bytesOut(): number {
     return this.output.bytesOut;
-  }
-
-  get channelList(): Iterable<Channel> {
-    return this.channels.values();
   }
 
   assertMay(permission: Permission, kind: ResourceKind, name: string): void {
@@ -318,12 +315,8 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   private onFrame(type: number, number: number, buffer: Buffer, start: number, stop: number): void {
     if (this.state !== 'running') return this.onFrameOutside(type, number, buffer, start, stop);
     if (number === 0) return this.onControlFrame(type, buffer, start, stop);
-    let channel = this.lastChannel;
-    if (channel === null || channel.number !== number) {
-      channel = this.channels.get(number) ?? null;
-      if (channel === null) return this.onUnopenedChannel(type, number, buffer, start, stop);
-      this.lastChannel = channel;
-    }
+    const channel = this.channels.find(number);
+    if (channel === null) return this.onUnopenedChannel(type, number, buffer, start, stop);
     channel.onFrame(type, buffer, start, stop);
   }
 
@@ -367,34 +360,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     const id = methodIdAt(buffer, start, stop);
     if (id !== CHANNEL_OPEN) throw new AmqpError(CHANNEL_ERROR, "expected 'channel.open'", id);
     decodeChannelOpen(buffer, start + 4, stop);
-    this.openChannel(number);
-  }
-
-  /** channel.open of a number that is free. @throws AmqpError not-allowed when there are too many */
-  openChannel(number: number): void {
-    const open = this.channels.size;
-    if (open >= this.channelMax) {
-      throw new AmqpError(
-        NOT_ALLOWED,
-        `number of channels opened (${open}) has reached the negotiated channel_max (${this.channelMax})`,
-        CHANNEL_OPEN,
-      );
-    }
-    const { node } = this;
-    const nodeMax = node.options.channelMaxPerNode;
-    if (node.connections.channels >= nodeMax) {
-      throw new AmqpError(
-        NOT_ALLOWED,
-        `number of channels opened on node '${node.name}' has reached the maximum allowed limit of ${nodeMax}`,
-        CHANNEL_OPEN,
-      );
-    }
-    // Replies to those who had the number before may still wait: the line goes on.
-    const line = this.lines.get(number) ?? new ReplyLine(this, number);
-    this.lines.set(number, line);
-    this.channels.set(number, new Channel(this, number, line));
-    node.connections.channels++;
-    line.reply(0, (w) => encodeChannelOpenOk(w, number), null);
+    this.channels.open(number);
   }
 
   private onFrameError(error: unknown, number: number): void {
@@ -404,8 +370,8 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
       refusal = internalError();
     }
     if (this.state === 'closing' || this.state === 'ending' || this.state === 'closed') return;
-    const channel = number === 0 ? undefined : this.channels.get(number);
-    if (!refusal.hard && channel !== undefined && this.state === 'running') {
+    const channel = number === 0 ? null : this.channels.find(number);
+    if (!refusal.hard && channel !== null && this.state === 'running') {
       // A second error on a channel that is closing already would be one too many.
       if (channel.state === 'open') channel.closeWith(refusal);
       return;
@@ -474,7 +440,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
       (result) => {
         if (result.user === null || !node.access.mayOpen(username, this.vhost.name))
           refuse('New secret was refused by one of the backends');
-        for (const channel of this.channels.values()) channel.dropUnreadable();
+        for (const channel of this.channels) channel.dropUnreadable();
         encodeConnectionUpdateSecretOk(this.writer, 0);
       },
       (why) => {
@@ -491,44 +457,15 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     if (!this.flushPending) this.node.turn.flushLater(this);
   }
 
-  /** A channel has confirms to tell at the next flush. */
-  queueConfirms(channel: Channel): void {
-    channel.confirmsQueued = true;
-    this.confirming.push(channel);
-    this.wantsFlush();
-  }
-
   flush(): void {
     try {
-      if (this.confirming.length !== 0) this.writeConfirms();
-      if (this.output.flush()) for (const channel of this.channels.values()) channel.resumeConsumers();
+      this.channels.writeConfirms();
+      if (this.output.flush()) this.channels.resumeConsumers();
       this.readThisTurn = 0;
       this.gate.resume('turn');
     } catch (error) {
       this.broken(error);
     }
-  }
-
-  private writeConfirms(): void {
-    const { confirming, writer } = this;
-    const before = writer.pendingBytes;
-    for (let i = 0; i < confirming.length; i++) confirming[i]!.writeConfirms(writer);
-    confirming.length = 0;
-    this.answered(writer.pendingBytes - before);
-  }
-
-  answered(bytes: number): void {
-    this.output.answered(bytes);
-  }
-
-  repliesWaiting(change: number): void {
-    this.waitingReplies += change;
-    if (this.waitingReplies >= REPLIES_WAITING_MAX) this.gate.pause('replies');
-    else if (this.waitingReplies <= REPLIES_WAITING_MAX / 2) this.gate.resume('replies');
-  }
-
-  lineEmpty(line: ReplyLine): void {
-    if (!this.channels.has(line.number)) this.lines.delete(line.number);
   }
 
   sendHeartbeat(): void {
@@ -564,15 +501,6 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
 
   // ── ends ──
 
-  removeChannel(channel: Channel): void {
-    const { number } = channel;
-    if (this.channels.get(number) !== channel) return;
-    this.channels.delete(number);
-    this.node.connections.channels--;
-    if (this.lastChannel === channel) this.lastChannel = null;
-    if (this.lines.get(number)?.isEmpty) this.lines.delete(number);
-  }
-
   /** The client is told why, then has `waitMs` to answer. */
   closeWith(error: AmqpError, waitMs: number): void {
     this.log.warn(`a connection is closed: ${error.replyText}`, {
@@ -580,7 +508,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
       user: this.username,
     });
     // What is settled is told: a publisher sends again what it has no word of.
-    this.writeConfirms();
+    this.channels.writeConfirms();
     this.teardown();
     this.become('closing');
     const methodId = error.methodId ?? 0;
@@ -623,7 +551,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
 
   private onClose(): void {
     // RabbitMQ: unacked deliveries are back and exclusive queues are gone before close-ok; clients that reconnect rely on it.
-    this.writeConfirms();
+    this.channels.writeConfirms();
     this.teardown();
     encodeConnectionCloseOk(this.writer, 0);
     this.become('ending');
@@ -647,7 +575,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     if (this.state === 'closed') return;
     // A stream that is paused says so all the same, as soon as its last bytes were handed over.
     if (!this.gate.isOpen || !this.reader.isDrained) return;
-    this.writeConfirms();
+    this.channels.writeConfirms();
     this.teardown();
     this.endStream();
   }
@@ -676,17 +604,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     this.tornDown = true;
     this.heartbeat?.stop();
     this.node.wheel.clear(this.deadline);
-    this.confirming.length = 0;
-    for (const channel of [...this.channels.values()]) {
-      try {
-        channel.terminate();
-      } catch (error) {
-        this.logError('an error while a channel was ended', error);
-      }
-      this.removeChannel(channel);
-    }
-    for (const line of this.lines.values()) line.clear();
-    this.lines.clear();
+    this.channels.end();
     if (this.openVHost !== null) {
       this.node.openConnections--;
       this.openVHost.removeQueuesOf(this);
@@ -695,7 +613,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     this.gate.end();
   }
 
-  private logError(text: string, error: unknown): void {
+  logError(text: string, error: unknown): void {
     this.log.error(text, {
       connection: this.name,
       error: error instanceof Error ? (error.stack ?? error.message) : String(error),

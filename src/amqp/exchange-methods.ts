@@ -36,14 +36,16 @@ export function deleteExchange(channel: Channel, m: ExchangeDelete): void {
   if (!m.noWait) channel.replyAfterCommit((w) => encodeExchangeDeleteOk(w, channel.number));
 }
 
-export function bindExchange(channel: Channel, m: ExchangeBind): void {
+export function bindExchange(channel: Channel, method: ExchangeBind): void {
+  const m = withCleanNames(method);
   const { vhost } = channel.connection;
   askForBinding(channel, m);
   vhost.bind(vhost.exchange(m.source), vhost.exchange(m.destination), m.routingKey, m.arguments);
   if (!m.noWait) channel.replyAfterCommit((w) => encodeExchangeBindOk(w, channel.number));
 }
 
-export function unbindExchange(channel: Channel, m: ExchangeUnbind): void {
+export function unbindExchange(channel: Channel, method: ExchangeUnbind): void {
+  const m = withCleanNames(method);
   const { vhost } = channel.connection;
   askForBinding(channel, m);
   const source = vhost.exchanges.get(m.source);
@@ -62,4 +64,8 @@ function askForBinding(channel: Channel, m: ExchangeBind | ExchangeUnbind): void
   connection.assertMay('read', 'exchange', m.source);
   if (vhost.exchanges.get(m.source)?.declaration.type === 'topic')
     connection.assertMayTopic('read', m.source, m.routingKey);
+}
+
+function withCleanNames<M extends ExchangeBind | ExchangeUnbind>(m: M): M {
+  return { ...m, source: cleanName(m.source), destination: cleanName(m.destination) };
 }

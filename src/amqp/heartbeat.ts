@@ -10,8 +10,10 @@ export interface HeartbeatPeer {
   readonly bytesIn: number;
   /** Bytes that went out so far. */
   readonly bytesOut: number;
-  /** We are not reading on purpose (blocked): silence means nothing. */
+  /** We are not reading for reasons of our own (an alarm, say): silence means nothing. */
   readonly readingPaused: boolean;
+  /** We are not reading because the client does not take our answers: bytes that it takes are its sign of life; null otherwise. */
+  readonly bytesTaken: number | null;
   sendHeartbeat(): void;
   /** The peer was silent for two intervals. */
   peerSilent(): void;
@@ -29,6 +31,7 @@ export class Heartbeat {
   private readonly receiveTimer = new Timer(() => this.onReceiveTick());
   private lastOut = 0;
   private lastIn = 0;
+  private lastTaken: number | null = null;
   private misses = 0;
 
   constructor(wheel: TimerWheel, peer: HeartbeatPeer, intervalSeconds: number) {
@@ -61,10 +64,12 @@ export class Heartbeat {
   }
 
   private onReceiveTick(): void {
-    const { bytesIn, readingPaused } = this.peer;
-    if (bytesIn !== this.lastIn || readingPaused) this.misses = 0;
+    const { bytesIn, bytesTaken, readingPaused } = this.peer;
+    const takes = bytesTaken !== null && bytesTaken !== this.lastTaken;
+    if (bytesIn !== this.lastIn || takes || readingPaused) this.misses = 0;
     else this.misses++;
     this.lastIn = bytesIn;
+    this.lastTaken = bytesTaken;
     if (this.misses >= MISSES_MAX) this.peer.peerSilent();
     else this.wheel.set(this.receiveTimer, this.intervalMs);
   }

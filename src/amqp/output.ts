@@ -107,7 +107,8 @@ export class Output {
   /** The socket has taken some of what it was given. */
   private taken(): void {
     const { stream, underWay } = this;
-    if (stream.destroyed) return;
+    // Mostly it had taken everything at once, and nothing was left to wait for.
+    if (underWay.length === 0 || stream.destroyed) return;
     const taken = this.bytesOut - stream.writableLength;
     for (
       let parcel = underWay.peekFront();

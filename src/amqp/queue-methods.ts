@@ -55,9 +55,10 @@ export function bindQueue(channel: Channel, m: QueueBind): void {
   const name = queueName(channel, m.queue);
   // RabbitMQ: an empty queue name with an empty key means the last queue for both.
   const routingKey = m.queue === '' && m.routingKey === '' ? name : m.routingKey;
-  askForBinding(channel, name, m.exchange, routingKey);
+  const source = cleanName(m.exchange);
+  askForBinding(channel, name, source, routingKey);
   // RabbitMQ: of two that are missing, the exchange is named.
-  const exchange = vhost.exchange(m.exchange);
+  const exchange = vhost.exchange(source);
   vhost.bind(exchange, vhost.queue(name, connection), routingKey, m.arguments);
   if (!m.noWait) channel.replyAfterCommit((w) => encodeQueueBindOk(w, channel.number));
 }
@@ -67,8 +68,9 @@ export function unbindQueue(channel: Channel, m: QueueUnbind): void {
   const { vhost } = connection;
   const name = queueName(channel, m.queue);
   const routingKey = m.queue === '' && m.routingKey === '' ? name : m.routingKey;
-  askForBinding(channel, name, m.exchange, routingKey);
-  const exchange = vhost.exchanges.get(m.exchange);
+  const source = cleanName(m.exchange);
+  askForBinding(channel, name, source, routingKey);
+  const exchange = vhost.exchanges.get(source);
   const queue = vhost.queues.get(name);
   // RabbitMQ: only a binding that exists is looked at closely.
   if (

@@ -30,6 +30,11 @@ export class ReadGate {
     return this.reasons.has(why);
   }
 
+  /** Something other than the client's own refusal to read speaks against reading. */
+  get isShutByUs(): boolean {
+    return this.reasons.size > (this.reasons.has('output') ? 1 : 0);
+  }
+
   pause(why: PauseReason): void {
     if (this.ending && why !== 'turn') return;
     if (this.isOpen) {

@@ -10,7 +10,7 @@ import {
   encodeTxRollbackOk,
   encodeTxSelectOk,
 } from '../protocol/methods.ts';
-import { MUST_COMMIT, REJECTED } from '../queue/queue.ts';
+import { MUST_COMMIT, type Queue, REJECTED } from '../queue/queue.ts';
 import type { Channel } from './channel.ts';
 import { Confirms } from './confirms.ts';
 import { type Publication, perform } from './publish.ts';
@@ -71,6 +71,18 @@ export class Transaction {
   }
 }
 
+/** RabbitMQ: a queue that was deleted since the publish, and declared anew, is the queue of that name. */
+function standing(channel: Channel, queues: readonly Queue[]): readonly Queue[] {
+  const { vhost } = channel.connection;
+  if (!queues.some((queue) => vhost.isGone(queue))) return queues;
+  const found: Queue[] = [];
+  for (const queue of queues) {
+    const now = vhost.isGone(queue) ? vhost.queues.get(queue.name) : queue;
+    if (now !== undefined) found.push(now);
+  }
+  return found;
+}
+
 /** A multiple whose own tag may have been settled since by an earlier single one. */
 function settleUpTo(channel: Channel, tag: number, kind: SettleKind): void {
   for (let t = channel.unacked.first(); t !== 0 && t <= tag; t = channel.unacked.first())
@@ -102,7 +114,7 @@ export function commitTx(channel: Channel): void {
   const tx = transactionOf(channel);
   let outcome = 0;
   for (const { message, queues, target } of tx.publishes)
-    outcome |= perform(channel, message, queues, target);
+    outcome |= perform(channel, message, standing(channel, queues), target);
   tx.applySettles(channel);
   tx.clear();
   if ((outcome & REJECTED) !== 0) throw new BrokerError('precondition-failed', 'partial tx completion');
