@@ -132,6 +132,8 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   /** Reading what the reader holds is asked for already. */
   private readingOn = false;
   private tornDown = false;
+  /** Our close crossed one of the client's, which was answered. */
+  private crossed = false;
   /** Method on channel 0 that is being handled, to blame in an error. */
   private controlMethod = 0;
   private onGone: () => void = () => {};
@@ -327,7 +329,9 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
       if (type !== FRAME_METHOD || number !== 0) return;
       const id = buffer.readUInt32BE(start);
       if (id === CONNECTION_CLOSE_OK) this.endStream();
-      else if (id === CONNECTION_CLOSE) {
+      else if (id === CONNECTION_CLOSE && !this.crossed) {
+        // Once: a client that goes on without reading must not make us gather answers.
+        this.crossed = true;
         encodeConnectionCloseOk(this.writer, 0);
         this.wantsFlush();
       }

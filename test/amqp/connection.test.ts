@@ -239,6 +239,17 @@ describe('a connection that is closed', () => {
     expect(peer.socket.endedByUs).toBe(true);
   });
 
+  it('answers a client that closes again and again but once', async () => {
+    const world = await openWorld();
+    const peer = await world.client();
+    peer.connection.close('connection-forced', 'shutdown');
+    for (let i = 0; i < 10; i++) await peer.send(connectionClose(), connectionClose());
+    expect(peer.names()).toEqual(['connection.close', 'connection.close-ok']);
+    const other = await world.client();
+    for (let i = 0; i < 10; i++) await other.send(connectionClose(), connectionClose());
+    expect(other.names()).toEqual(['connection.close-ok']);
+  });
+
   it('reads the close-ok of a client that was not read from', async () => {
     const world = await openWorld();
     const peer = await world.client();
