@@ -326,15 +326,21 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
 
   // ── the head ──
 
-  /**
-   * The next entry that lives; expired ones before it are dropped (RabbitMQ: messages expire at the head). Null when there is none in
-   * memory, or when so many have expired that the rest has to wait for the next turn.
-   */
+  /** The next entry that lives; null when there is none in memory, and where `expireHead` left it for the next turn. */
   private head(): Entry | null {
-    const { ready } = this;
+    const entry = this.ready.peek();
+    return entry === null || entry.expiresAt === 0 ? entry : this.expireHead();
+  }
+
+  /**
+   * Drops expired entries (RabbitMQ: messages expire at the head). @returns the head that lives, as `head` does; null when so many have
+   * expired that the rest has to wait for the next turn
+   */
+  private expireHead(): Entry | null {
+    const { ready, expiry } = this;
     let budget = this.context.deliveriesPerTurn;
     for (let entry = ready.peek(); entry !== null; entry = ready.peek()) {
-      if (entry.expiresAt === 0 || !this.expiry.isDue(entry)) return entry;
+      if (!expiry.isDue(entry)) return entry;
       if (budget-- === 0) {
         this.wake();
         return null;
