@@ -5,13 +5,14 @@
 import { statfs } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { resolve } from 'node:path';
+import { AckTimeout } from './amqp/ack-timeout.ts';
 import { Connection } from './amqp/connection.ts';
 import type { AmqpOptions } from './amqp/options.ts';
 import { userFromImport } from './auth/definitions.ts';
 import { hashPasswordFast } from './auth/password.ts';
 import { type Clock, systemClock } from './base/clock.ts';
 import { type Logger, silentLogger } from './base/logger.ts';
-import { completeSettings, type Settings } from './config/config.ts';
+import { completeSettings, type Settings, SettingsError } from './config/config.ts';
 import { VERSION } from './config/version.ts';
 import { type Listener, listen } from './net/listener.ts';
 import { BrokerNode, type NodeOptions } from './node/node.ts';
@@ -74,16 +75,24 @@ export class Broker {
   private readonly node: BrokerNode;
   private readonly store: Store;
   private readonly listener: Listener;
+  private readonly ackTimeout: AckTimeout;
   private readonly graceMs: number;
   private stopping: Promise<void> | null = null;
   /** Why the store was lost; null while it is there. */
   private lostError: Error | null = null;
   private tellStopped: (error: Error | null) => void = () => {};
 
-  private constructor(node: BrokerNode, store: Store, listener: Listener, settings: Settings) {
+  private constructor(
+    node: BrokerNode,
+    store: Store,
+    listener: Listener,
+    ackTimeout: AckTimeout,
+    settings: Settings,
+  ) {
     this.node = node;
     this.store = store;
     this.listener = listener;
+    this.ackTimeout = ackTimeout;
     this.graceMs = settings.stopGraceMs;
     this.port = listener.port;
     this.address = `amqp://${urlHost(settings.host)}:${listener.port}`;
@@ -115,6 +124,7 @@ export class Broker {
     } = options;
     // A program that embeds a broker means itself, not its neighbours.
     const settings = completeSettings({ host: '127.0.0.1', ...given });
+    checkOptions(storeOption, users, vhosts);
     const store = storeOf(storeOption, settings, logger);
     const node = new BrokerNode(nodeOptions(settings, store), clock, logger);
     const shard = await store.open(node.storeListener);
@@ -136,6 +146,7 @@ export class Broker {
       await makeDefaults(node, settings, users, vhosts, recovered.hasUsers);
       const amqp = amqpOptions(settings);
       const pool = new ChunkPool();
+      const ackTimeout = new AckTimeout(node, settings.consumerTimeoutMs ?? Number.POSITIVE_INFINITY);
       listener = await listen(
         {
           host: settings.host,
@@ -144,13 +155,18 @@ export class Broker {
           noDelay: settings.tcpNoDelay,
           keepAlive: settings.tcpKeepAlive,
         },
-        (stream, peer) => void new Connection(stream, peer, node, amqp, pool),
+        (stream, peer) => {
+          const connection = new Connection(stream, peer, node, amqp, pool);
+          ackTimeout.watch(connection);
+          void connection.gone.then(() => ackTimeout.forget(connection));
+        },
         (error) => logger.error('cannot accept a connection', { error: error.message }),
       );
       // The store may fail while the port is being opened: from the next line on the broker itself hears of it.
       if (lostError !== null) throw lostError;
       node.alarms.start(clock);
-      return new Broker(node, store, listener, settings);
+      ackTimeout.start();
+      return new Broker(node, store, listener, ackTimeout, settings);
     } catch (error) {
       await listener?.close();
       for (const connection of [...node.connections]) connection.destroy();
@@ -175,6 +191,7 @@ export class Broker {
     const { node } = this;
     await this.listener.close();
     node.alarms.stop();
+    this.ackTimeout.stop();
     await this.closeConnections(reason);
     if (!node.lost) {
       for (const vhost of node.vhosts.values()) for (const queue of vhost.queues.values()) queue.settleMark();
@@ -213,12 +230,46 @@ export class Broker {
     this.stopping = (async () => {
       await this.listener.close();
       this.node.alarms.stop();
+      this.ackTimeout.stop();
       for (const connection of [...this.node.connections]) connection.destroy();
       this.node.wheel.stop();
       await this.store.close().catch(() => {});
     })();
     await this.stopping;
     this.tellStopped(error);
+  }
+}
+
+/** @throws BrokerError for a pattern that is none, or a vhost that is not there */
+async function addUser(node: BrokerNode, user: UserOptions): Promise<void> {
+  const { name, password, tags = [], permissions = [], topicPermissions = [] } = user;
+  for (const { vhost } of [...permissions, ...topicPermissions]) node.vhost(vhost);
+  node.users.put(await userFromImport({ name, password, tags: [...tags] }, 'rabbit_password_hashing_sha256'));
+  for (const { vhost, ...patterns } of permissions) node.users.setPermissions(name, vhost, patterns);
+  for (const { vhost, exchange, ...patterns } of topicPermissions) {
+    node.users.setTopicPermissions(name, vhost, exchange, patterns);
+  }
+}
+
+/** What only a program can give is held to its types here: JavaScript programs have no other check. @throws SettingsError */
+function checkOptions(store: unknown, users: unknown, vhosts: unknown): void {
+  const isStore = typeof store === 'object' && store !== null && 'open' in store && 'close' in store;
+  if (store !== undefined && store !== 'memory' && store !== 'level' && !isStore) {
+    throw new SettingsError(`store must be 'memory', 'level' or a store, not ${JSON.stringify(store)}`);
+  }
+  const isName = (name: unknown): boolean => typeof name === 'string' && name !== '';
+  if (!Array.isArray(vhosts) || !vhosts.every(isName))
+    throw new SettingsError('vhosts must be a list of names');
+  if (!Array.isArray(users)) throw new SettingsError('users must be a list of users');
+  for (const user of users as { name?: unknown; password?: unknown }[]) {
+    if (
+      typeof user !== 'object' ||
+      user === null ||
+      !isName(user.name) ||
+      typeof user.password !== 'string'
+    ) {
+      throw new SettingsError('each of users must have a name and a password');
+    }
   }
 }
 
@@ -334,13 +385,10 @@ async function makeDefaults(
   }
   for (const user of users) {
     if (node.users.get(user.name) !== null) continue;
-    const { name, password, tags = [], permissions = [], topicPermissions = [] } = user;
-    node.users.put(
-      await userFromImport({ name, password, tags: [...tags] }, 'rabbit_password_hashing_sha256'),
-    );
-    for (const { vhost, ...patterns } of permissions) node.users.setPermissions(name, vhost, patterns);
-    for (const { vhost, exchange, ...patterns } of topicPermissions) {
-      node.users.setTopicPermissions(name, vhost, exchange, patterns);
+    try {
+      await addUser(node, user);
+    } catch (error) {
+      throw new SettingsError(`user '${user.name}': ${(error as Error).message}`);
     }
     changed = true;
   }

@@ -181,6 +181,14 @@ export const SETTINGS = {
   consumerMaxPerChannel: setting('Limits', limit, null as number | null, 'Consumers on one channel.'),
   queueMax: setting('Limits', limit, null as number | null, 'Queues in all virtual hosts together.'),
 
+  consumerTimeoutMs: setting(
+    'Limits',
+    orNone(milliseconds(1_000, 365 * DAY_MS)),
+    1_800_000 as number | null,
+    'How long a delivery may stay unacknowledged before its channel is closed and the message goes back to its queue. Looked at once a minute. RabbitMQ: consumer_timeout.',
+    { unit: 'ms' },
+  ),
+
   // How much memory and disk may be used, and what happens then.
   queueMemoryBytes: setting(
     'Memory and disk',

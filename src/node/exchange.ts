@@ -101,7 +101,11 @@ export class Exchange implements Destination {
     this.declaration = declaration;
     this.router = router;
     const alternate = declaration.arguments.get('alternate-exchange');
-    this.alternate = alternate?.tag === 'S' && typeof alternate.value === 'string' ? alternate.value : null;
+    // RabbitMQ: the default exchange, whose name is empty, is no alternate exchange.
+    this.alternate =
+      alternate?.tag === 'S' && typeof alternate.value === 'string' && alternate.value !== ''
+        ? alternate.value
+        : null;
   }
 
   cached(key: string, generation: number): readonly Queue[] | undefined {

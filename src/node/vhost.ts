@@ -167,6 +167,11 @@ export class VHost implements QueueHost {
 
   // ── queues ──
 
+  /** The queue was deleted. */
+  isGone(queue: Queue): boolean {
+    return queue instanceof ClassicQueue && queue.deleted;
+  }
+
   /** @throws BrokerError not-found, or resource-locked for another connection's exclusive queue */
   queue(name: string, caller: Caller): ClassicQueue {
     const queue = this.queues.get(name);
