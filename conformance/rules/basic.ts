@@ -164,6 +164,19 @@ export const basicRules: readonly Rule[] = [
   { id: '6.7.size', text: 'A prefetch size other than 0 is refused with 540, which ends the connection.' },
 
   {
+    id: '6.8.closes',
+    text: 'A delivery that stays unacknowledged longer than the timeout closes its channel: 406 `delivery acknowledgement on channel N timed out …`.',
+  },
+  { id: '6.8.requeues', text: 'What the channel held goes back to its queues, marked redelivered.' },
+  { id: '6.8.others', text: 'Other channels of the connection go on.' },
+  {
+    id: '6.8.settled',
+    text: 'Deliveries that are settled in time, or need no acknowledgement, time nothing out.',
+  },
+  { id: '6.8.get', text: 'A message of basic.get that is not acknowledged counts too.' },
+  { id: '6.8.off', text: 'Without a timeout a delivery may stay unacknowledged for ever.' },
+
+  {
     id: '6.9.consume',
     text: 'Consuming amq.rabbitmq.reply-to needs no-ack, once a channel, or is refused with 406.',
   },

@@ -28,6 +28,16 @@ export const confirmRules: readonly Rule[] = [
   { id: '7.2.once', text: 'Every publish is settled exactly once, with multiple or without.' },
   { id: '7.2.multiple', text: 'A multiple ack never covers a publish that is nacked.' },
   { id: '7.2.nack', text: 'A nack of the server carries the number of the publish.' },
+  {
+    id: '7.2.nack-bits',
+    text: 'A nack of one message has neither the multiple nor the requeue bit.',
+    difference: {
+      rabbitmq: 'sends multiple and requeue',
+      ours: 'sends neither',
+      reason:
+        'The nack speaks of one message; a client that keeps its own list must not take it for all before. Requeue means nothing here.',
+    },
+  },
 
   { id: '7.3.select', text: 'tx.select may be repeated.' },
   { id: '7.3.modes', text: 'A confirm channel cannot become transactional, nor the reverse: 406.' },

@@ -112,4 +112,101 @@ export const queueRules: readonly Rule[] = [
   },
   { id: '5.4.late-ack', text: 'Settling deliveries of a queue that is gone is accepted and does nothing.' },
   { id: '5.4.delete-dead-letter', text: 'Messages of a deleted queue are not dead-lettered.' },
+
+  {
+    id: '5.5.integer-type',
+    text: 'An argument that must be an integer takes every integer type, and nothing else.',
+  },
+  { id: '5.5.negative', text: 'A negative number is refused with 406 `{value_negative,N}`.' },
+  { id: '5.5.zero', text: 'x-expires must be above 0: 406 `{value_zero,0}`.' },
+  { id: '5.5.too-large', text: 'A time above ten years is refused with 406 `{value_too_large,N}`.' },
+  { id: '5.5.octet', text: 'x-max-priority must not be above 255: 406 `{max_value_exceeded,N}`.' },
+  {
+    id: '5.5.other-type',
+    text: 'An argument that must be a string or a boolean is refused with 406 `{unacceptable_type,TYPE}` when it is something else.',
+  },
+  {
+    id: '5.5.dead-letter-key',
+    text: 'x-dead-letter-routing-key without x-dead-letter-exchange is refused with 406 `routing_key_but_no_dlx_defined`.',
+  },
+  {
+    id: '5.5.dead-letter-exchange',
+    text: 'x-dead-letter-exchange that is no string is refused with 406 and a text of its own.',
+  },
+  { id: '5.5.overflow', text: 'Another x-overflow is refused with 406 `invalid_overflow`.' },
+  { id: '5.5.version', text: 'Another x-queue-version than 1 and 2 is refused with 406.' },
+  { id: '5.5.type', text: 'Another x-queue-type is refused with 406 `unsupported queue type`.' },
+  {
+    id: '5.5.locator',
+    text: 'Another x-queue-leader-locator is refused with 406 `invalid_queue_locator_arg`.',
+    difference: {
+      rabbitmq: '406 as of an argument that is not for classic queues',
+      ours: '406 that names the value',
+      reason: 'RabbitMQ 4.0 takes the argument on classic queues.',
+      below: '4.0.0',
+    },
+  },
+  {
+    id: '5.5.mode',
+    text: 'The value of x-queue-mode is not looked at.',
+    difference: {
+      rabbitmq: 'refuses other values than default and lazy with 406',
+      ours: 'accepts any value, and compares it at a redeclare',
+      reason: 'The mode does nothing since RabbitMQ 3.12; 4.0 does not look at it any more.',
+      below: '4.0.0',
+    },
+  },
+  {
+    id: '5.5.nothing',
+    text: 'A declare that is refused for an argument makes no queue.',
+  },
+  {
+    id: '5.6.classic',
+    text: 'A classic queue takes each of its arguments, at the bounds of what is allowed.',
+  },
+  {
+    id: '5.6.other-types',
+    text: 'Arguments of quorum queues and streams are refused on a classic queue: 406 `of queue type rabbit_classic_queue`.',
+  },
+  {
+    id: '5.6.filter-size',
+    text: 'x-stream-filter-size-bytes is refused on a classic queue as an argument of streams.',
+    difference: {
+      rabbitmq: 'accepts it, because it does not know it',
+      ours: '406 as of the other arguments of streams',
+      reason: 'RabbitMQ 3.13 knows it.',
+      below: '3.13.0',
+    },
+  },
+  {
+    id: '5.6.leader-locator',
+    text: 'x-queue-leader-locator is accepted on a classic queue.',
+    difference: {
+      rabbitmq: 'refuses it with 406 `of queue type rabbit_classic_queue`',
+      ours: 'accepts client-local, balanced, random and least-leaders, and does nothing with it',
+      reason: 'RabbitMQ 4.0 takes it; there is one node to lead here.',
+      below: '4.0.0',
+    },
+  },
+  { id: '5.6.unknown', text: 'Arguments that no queue type knows are accepted.' },
+  {
+    id: '5.6.quorum',
+    text: 'A quorum queue is refused with 406 `unsupported queue type`.',
+    difference: {
+      rabbitmq: 'declares it',
+      ours: "406 `unsupported queue type 'quorum'`",
+      reason:
+        'Only classic queues are implemented; a client that relies on another kind must learn it at once.',
+    },
+  },
+  {
+    id: '5.6.stream',
+    text: 'A stream is refused with 406 `unsupported queue type`.',
+    difference: {
+      rabbitmq: 'declares it',
+      ours: "406 `unsupported queue type 'stream'`",
+      reason:
+        'Only classic queues are implemented; a client that relies on another kind must learn it at once.',
+    },
+  },
 ];

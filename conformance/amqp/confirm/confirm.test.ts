@@ -2,7 +2,7 @@
 import { expect } from 'vitest';
 import type { Channel } from '../../support/channel.ts';
 import { scene } from '../../support/scene.ts';
-import { rule, useTarget } from '../../support/target.ts';
+import { rule, type Target, useTarget } from '../../support/target.ts';
 
 useTarget();
 
@@ -284,3 +284,25 @@ rule('7.2.nack', 'of one message', async (target) => {
   t.channel.publishAll(queue, ['1']);
   expect((await t.channel.next('basic.nack')).fields).toMatchObject({ deliveryTag: 1 });
 });
+
+/** The bits of the nack of a message that is the only one under way. */
+async function loneNack(target: Target): Promise<unknown> {
+  const t = await scene(target);
+  const queue = await t.queue({ arguments: { 'x-max-length': 0, 'x-overflow': 'reject-publish' } });
+  await t.channel.confirms();
+  t.channel.publishAll(queue, ['1']);
+  return (await t.channel.next('basic.nack')).fields;
+}
+
+rule(
+  '7.2.nack-bits',
+  'of one message',
+  async (target) => {
+    expect(await loneNack(target)).toMatchObject({ deliveryTag: 1, multiple: false, requeue: false });
+  },
+  {
+    onRabbitMQ: async (target) => {
+      expect(await loneNack(target)).toMatchObject({ deliveryTag: 1, multiple: true, requeue: true });
+    },
+  },
+);
