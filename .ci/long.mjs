@@ -114,10 +114,11 @@ async function conformanceAgainstRabbitMQ() {
   });
   try {
     await listening(port, 60_000);
-    return await tests(['conformance'], {
-      AMQP_URL: `amqp://guest:guest@127.0.0.1:${port}`,
-      CONFORMANCE_RABBITMQ_NODE: name,
-    });
+    const url = `amqp://guest:guest@127.0.0.1:${port}`;
+    const rules = await tests(['conformance'], { AMQP_URL: url, CONFORMANCE_RABBITMQ_NODE: name });
+    // The same random scripts with that RabbitMQ and with our own broker, which the test starts itself.
+    const scripts = await tests(['conformance/differential.test.ts'], { REFERENCE_URL: url });
+    return { passed: rules.passed + scripts.passed, failed: rules.failed + scripts.failed };
   } finally {
     await execute('rabbitmqctl', ['-q', '-n', name, 'stop']).catch(() => {});
     try {

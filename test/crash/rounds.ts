@@ -143,12 +143,17 @@ class Rounds {
   /** Verifies on a copy of the folder, so that the broker itself is not touched by being looked at. */
   async #lookAtCopy(flags: readonly string[]): Promise<void> {
     const copy = this.#victim.copy();
-    const port = await copy.start(flags);
-    this.#ledger.begin();
-    await verify(port, this.#ledger, this.#world, 'look');
-    await copy.kill();
-    this.#hear(copy);
-    copy.remove();
+    try {
+      const port = await copy.start(flags);
+      this.#ledger.begin();
+      await verify(port, this.#ledger, this.#world, 'look');
+      await copy.kill();
+      this.#hear(copy);
+    } finally {
+      // A loss must not leave a broker behind that keeps this process from ending; the folder it was found in is kept as the original.
+      await copy.kill();
+      copy.remove();
+    }
   }
 
   /** Fails when the broker ends before the work does. */
