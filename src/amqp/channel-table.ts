@@ -18,8 +18,8 @@ export class ChannelTable implements ReplyHost {
   readonly writer: FrameWriter;
   private readonly connection: Connection;
   private readonly channels = new Map<number, Channel>();
-  /** Lines on which replies wait, of channels that are open or are not any more. */
-  private readonly lines = new Map<number, ReplyLine>();
+  /** Lines whose channel is gone while replies still wait on them; null as long as there never was one. */
+  private orphans: Map<number, ReplyLine> | null = null;
   /** Replies that wait on all lines. */
   private waiting = 0;
   /** Channels with something to confirm. */
@@ -50,8 +50,9 @@ export class ChannelTable implements ReplyHost {
   open(number: number): void {
     const { connection, node } = this;
     this.assertRoom();
-    const line = this.lines.get(number) ?? new ReplyLine(this, number);
-    this.lines.set(number, line);
+    // Replies to those who had the number before may still wait: the line goes on.
+    const line = this.orphans?.get(number) ?? new ReplyLine(this, number);
+    this.orphans?.delete(number);
     this.channels.set(number, new Channel(connection, number, line));
     node.connections.channels++;
     line.reply(0, (w) => encodeChannelOpenOk(w, number), null);
@@ -64,7 +65,9 @@ export class ChannelTable implements ReplyHost {
     this.channels.delete(number);
     this.node.connections.channels--;
     if (this.last === channel) this.last = null;
-    if (this.lines.get(number)?.isEmpty) this.lines.delete(number);
+    if (channel.line.isEmpty) return;
+    this.orphans ??= new Map();
+    this.orphans.set(number, channel.line);
   }
 
   /** The connection ends: every channel gives back what it holds, nobody is answered or confirmed any more. */
@@ -78,8 +81,9 @@ export class ChannelTable implements ReplyHost {
       }
       this.remove(channel);
     }
-    for (const line of this.lines.values()) line.clear();
-    this.lines.clear();
+    if (this.orphans === null) return;
+    for (const line of this.orphans.values()) line.clear();
+    this.orphans.clear();
   }
 
   /** The socket takes more: who was held back for it may try again. */
@@ -123,7 +127,7 @@ export class ChannelTable implements ReplyHost {
   }
 
   lineEmpty(line: ReplyLine): void {
-    if (!this.channels.has(line.number)) this.lines.delete(line.number);
+    if (this.orphans?.get(line.number) === line) this.orphans.delete(line.number);
   }
 
   failed(error: unknown): void {

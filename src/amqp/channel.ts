@@ -133,14 +133,14 @@ export class Channel implements CommitWaiter {
   tx: Transaction | null = null;
   /** Consumer of this channel's direct replies; null when there is none. */
   replyConsumer: AmqpConsumer | null = null;
-  /** Every basic.get that waits for its message. */
-  readonly gets: PendingGets;
+  /** Every basic.get that waits for its message; null before the first basic.get. */
+  private pendingGets: PendingGets | null = null;
 
   /** Target of the publish whose content is arriving. */
   private target: PublishTarget | null = null;
   private readonly content: ContentAssembler;
   /** Where replies wait for each other. */
-  private readonly line: ReplyLine;
+  readonly line: ReplyLine;
   /** Stands in the connection's list of channels with something to confirm. */
   confirmsQueued = false;
   /** Our close crossed one of the client's, which was answered: the client may take the number for free. */
@@ -151,11 +151,6 @@ export class Channel implements CommitWaiter {
     this.number = number;
     this.line = line;
     this.content = new ContentAssembler(connection.options.messageSizeMax);
-    this.gets = new PendingGets(
-      line,
-      (queue, noAck) => getReply(this, queue, noAck),
-      (error) => connection.failed(error),
-    );
   }
 
   /** Lowest delivery tag that the client has not settled; 0 when there is none. */
@@ -329,6 +324,16 @@ export class Channel implements CommitWaiter {
     this.line.reply(ticket, encode, sent);
   }
 
+  /** Where a basic.get is answered, now or later. */
+  get gets(): PendingGets {
+    this.pendingGets ??= new PendingGets(
+      this.line,
+      (queue, noAck) => getReply(this, queue, noAck),
+      (error) => this.connection.failed(error),
+    );
+    return this.pendingGets;
+  }
+
   // ── commits ──
 
   committed(upTo: Ticket): boolean {
@@ -425,7 +430,7 @@ export class Channel implements CommitWaiter {
   private release(): void {
     this.content.reset();
     this.tx = null;
-    this.gets.drop();
+    this.pendingGets?.drop();
     const consumers = [...this.consumers.values()];
     this.consumers.clear();
     const entries: Entry[] = [];

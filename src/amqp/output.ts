@@ -35,8 +35,8 @@ export class Output {
   private writable = true;
   /** Somebody was told that there is no room. */
   private starved = false;
-  /** What the socket has not taken, in order. */
-  private readonly underWay = new Deque<Parcel>();
+  /** What the socket has not taken, in order; null as long as it has always taken everything at once, as it mostly does. */
+  private underWay: Deque<Parcel> | null = null;
   /** Answers the client has not taken: those written before `mark` … */
   private olderAnswers = 0;
   /** … and those after it. */
@@ -100,15 +100,17 @@ export class Output {
     if (last > 0) stream.uncork();
     // Mostly the system takes everything at once.
     if (stream.writableLength === 0) this.pool.giveAll(chunks);
-    else this.underWay.push({ chunks, end: this.bytesOut });
+    else {
+      this.underWay ??= new Deque<Parcel>();
+      this.underWay.push({ chunks, end: this.bytesOut });
+    }
     this.writable = stream.writableLength < this.bytesMax;
   }
 
   /** The socket has taken some of what it was given. */
   private taken(): void {
     const { stream, underWay } = this;
-    // Mostly it had taken everything at once, and nothing was left to wait for.
-    if (underWay.length === 0 || stream.destroyed) return;
+    if (underWay === null || underWay.length === 0 || stream.destroyed) return;
     const taken = this.bytesOut - stream.writableLength;
     for (
       let parcel = underWay.peekFront();
