@@ -3,7 +3,7 @@
 // Invariant: a mistake of a person is one line on standard error and exit code 2 (a flag, a setting) or 1 (the machine).
 
 import { Command, CommanderError, Option } from 'commander';
-import { flagOf, SETTING_KEYS, SettingsError, settingOf } from '../config/config.ts';
+import { flagOf, SETTING_KEYS, type SettingKey, SettingsError, settingOf } from '../config/config.ts';
 import { nearest } from '../config/nearest.ts';
 import { type ResolvedSettings, resolveSettings, unknownFlag } from '../config/sources.ts';
 import { PROGRAM, VERSION } from '../config/version.ts';
@@ -105,7 +105,7 @@ function withSettings(command: Command, terminal: Terminal): Command {
     const text = `${help}${shown}`;
     if (kind.isSwitch) {
       command.addOption(new Option(flag, text).helpGroup(`${group}:`));
-      command.addOption(new Option(`--no-${flag.slice(2)}`).hideHelp());
+      command.addOption(new Option(switchedOff(key)).hideHelp());
     } else {
       command.addOption(new Option(`${flag} <value>`, text).helpGroup(`${group}:`));
     }
@@ -122,20 +122,29 @@ function resolve(options: Options, terminal: Terminal): ResolvedSettings {
   });
 }
 
+/** The flag that switches a setting off. */
+function switchedOff(key: SettingKey): string {
+  return `--no-${flagOf(key).slice(2)}`;
+}
+
 /** What went wrong on the command line, in one line that says what was probably meant. */
 function mistake(error: CommanderError, args: readonly string[]): string {
   const quoted = /'([^']*)'/.exec(error.message)?.[1] ?? '';
   switch (error.code) {
     case 'commander.unknownOption': {
       const flag = quoted.replace(/=.*$/s, '');
-      const isSetting = SETTING_KEYS.some(
-        (key) => flag === flagOf(key) || flag === `--no-${flagOf(key).slice(2)}`,
+      const key = SETTING_KEYS.find(
+        (candidate) => flag === flagOf(candidate) || flag === switchedOff(candidate),
       );
-      if (isSetting) return `${flag} belongs behind a command: ${PROGRAM} start ${args.join(' ')}`;
+      if (key !== undefined && settingOf(key).kind.isSwitch && quoted !== flag)
+        return `${flag} takes no value: say ${flagOf(key)} or ${switchedOff(key)}`;
+      if (key !== undefined) return `${flag} belongs behind a command: ${PROGRAM} start ${args.join(' ')}`;
       return unknownFlag(flag).message;
     }
-    case 'commander.unknownCommand':
-      return `unknown command ${quoted}: did you mean ${nearest(quoted, COMMANDS)}?`;
+    case 'commander.unknownCommand': {
+      const guess = nearest(quoted, COMMANDS);
+      return `unknown command ${quoted}: ${guess === null ? `there are ${COMMANDS.join(', ')}` : `did you mean ${guess}?`}`;
+    }
     case 'commander.optionMissingArgument': {
       const flag = quoted.replace(/ .*$/s, '');
       const key = SETTING_KEYS.find((candidate) => flagOf(candidate) === flag);

@@ -366,14 +366,18 @@ export function isSettingKey(key: string): key is SettingKey {
   return Object.hasOwn(SETTINGS, key);
 }
 
-/** The error for a name that no setting has; `spell` writes a key as this source does. */
+/** The error for a name that no setting has, with the one that was probably meant; `spell` writes a key as this source does. */
 export function unknownSetting(
   where: string,
   name: string,
   spell: (key: SettingKey) => string,
 ): SettingsError {
-  const guess = nearest(name, SETTING_KEYS) as SettingKey;
-  return new SettingsError(`unknown setting ${where}: did you mean ${spell(guess)}?`);
+  const guess = nearest(name, SETTING_KEYS) as SettingKey | null;
+  return new SettingsError(
+    guess === null
+      ? `unknown setting ${where}: leveret start --help lists all settings`
+      : `unknown setting ${where}: did you mean ${spell(guess)}?`,
+  );
 }
 
 /** The error for a value that a setting must not have. A secret value is not repeated. */

@@ -1,21 +1,29 @@
 // Which known word a person most likely meant. Knows nothing of settings.
 
+/** A word is near another when not more than this share of its letters differs. */
+const SHARE_CHANGED_MAX = 1 / 3;
+/** A part of a longer word means that word from so many letters on. */
+const PART_LETTERS_MIN = 4;
+
 /**
  * The candidate with the fewest single-letter changes from `word`, ignoring case and the signs between words; the first of equals.
- * Null only when there are no candidates.
+ * When none is near: the first one that `word` is a part of. Null when there is no such one either.
  */
 export function nearest(word: string, candidates: readonly string[]): string | null {
   const wanted = bare(word);
   let best: string | null = null;
   let bestDistance = Number.POSITIVE_INFINITY;
   for (const candidate of candidates) {
-    const distance = editDistance(wanted, bare(candidate));
-    if (distance < bestDistance) {
+    const known = bare(candidate);
+    const distance = editDistance(wanted, known);
+    const changesMax = Math.max(1, Math.floor(Math.max(wanted.length, known.length) * SHARE_CHANGED_MAX));
+    if (distance < bestDistance && distance <= changesMax) {
       best = candidate;
       bestDistance = distance;
     }
   }
-  return best;
+  if (best !== null || wanted.length < PART_LETTERS_MIN) return best;
+  return candidates.find((candidate) => bare(candidate).includes(wanted)) ?? null;
 }
 
 function bare(word: string): string {

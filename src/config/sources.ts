@@ -78,7 +78,7 @@ export function resolveSettings(sources: SettingSources): ResolvedSettings {
   };
 }
 
-/** The error for a flag that no setting has; it names the nearest one. */
+/** The error for a flag that no setting has; it names the nearest one, if one is near. */
 export function unknownFlag(flag: string): SettingsError {
   return unknownSetting(flag, flag.replace(/^--(no-)?/, ''), flagOf);
 }

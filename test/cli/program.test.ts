@@ -89,7 +89,11 @@ describe('a mistyped command line', () => {
     [['start', '--no-memry'], 'unknown setting --no-memry: did you mean --memory?'],
     [['start', '--port', 'http'], '--port must be a whole number from 0 to 65535, not http'],
     [['start', '--port'], '--port needs a value: a whole number from 0 to 65535'],
+    [['start', '--memory=false'], '--memory takes no value: say --memory or --no-memory'],
+    [['start', '--no-memory=true'], '--no-memory takes no value: say --memory or --no-memory'],
+    [['start', '--colour'], 'unknown setting --colour: leveret start --help lists all settings'],
     [['strat'], 'unknown command strat: did you mean start?'],
+    [['dance'], 'unknown command dance: there are start, config, help'],
     [['--port', '5680'], '--port belongs behind a command: leveret start --port 5680'],
     [
       ['start', '--config', '/no/such/file'],

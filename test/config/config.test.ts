@@ -148,6 +148,7 @@ describe('nearest', () => {
     expect(nearest('DATADIR', keys)).toBe('dataDir');
     expect(nearest('max-message-sise', keys)).toBe('maxMessageSize');
     expect(nearest('heart-beat', keys)).toBe('heartbeat');
+    expect(nearest('message-size', keys)).toBe('maxMessageSize');
     expect(nearest('x', [])).toBeNull();
   });
 });

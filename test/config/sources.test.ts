@@ -109,6 +109,13 @@ describe('a wrong source', () => {
     );
   });
 
+  it('is not sent to a name that has nothing to do with it', () => {
+    const path = file('{ "colour": "blue" }', 'nothing-like-it.json');
+    expect(message({ configFile: path })).toBe(
+      `unknown setting "colour" in ${path}: leveret start --help lists all settings`,
+    );
+  });
+
   it('is told what is allowed', () => {
     expect(message({ flags: { port: 'http' } })).toBe(
       '--port must be a whole number from 0 to 65535, not http',
