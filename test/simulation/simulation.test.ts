@@ -1,5 +1,6 @@
 // Random topologies and operations, restarts and crashes, held against a plain model. A failure names its seed.
-// SIM_SEEDS=20000 npm run simulate: how many seeds. SIM_FIRST is the first of them, SIM_STEPS how long each is.
+// `npm run simulate` runs these tests alone, with the same few seeds as `npm test`; SIM_SEEDS=20000 before it asks for so many.
+// SIM_FIRST is the first seed, SIM_STEPS how long each script is.
 
 import { describe, expect, it } from 'vitest';
 import { simulate } from './script.ts';
