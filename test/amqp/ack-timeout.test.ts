@@ -30,7 +30,7 @@ class FakeChannel implements WatchedChannel {
 function watched(timeoutMs = TIMEOUT_MS) {
   const clock = new FakeClock();
   const channel = new FakeChannel();
-  const timeout = new AckTimeout({ clock } as BrokerNode, timeoutMs);
+  const timeout = new AckTimeout({ clock } as unknown as BrokerNode, timeoutMs);
   timeout.watch({ openChannels: () => [channel] });
   timeout.start();
   return { clock, channel, timeout };

@@ -4,7 +4,14 @@ import { createServer, type Socket, connect as tcpConnect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as amqplib from 'amqplib';
 import { afterEach, describe, expect, it } from 'vitest';
-import { openRaw, type RawClient } from '../../conformance/support/raw-client.ts';
+import {
+  method,
+  openRaw,
+  PROTOCOL_HEADER,
+  plainResponse,
+  type RawClient,
+  startOk,
+} from '../../conformance/support/raw-client.ts';
 import { Broker, FakeClock, ListenError, SettingsError, StoreError } from '../../src/index.ts';
 import { faultyStore } from '../support/faulty-engine.ts';
 import { Session, startBroker, temporaryFolder } from './support.ts';
@@ -322,6 +329,33 @@ describe('a broker that loses its store', () => {
     expect(await listens(broker.port)).toBe(false);
     // A stop afterwards has nothing left to do.
     await broker.stop();
+  });
+});
+
+describe('a client that ends its half of the TCP stream behind its last request', () => {
+  it('gets every answer, and then the end', async () => {
+    const broker = await startBroker();
+    const socket = tcpConnect({ port: broker.port, host: '127.0.0.1', allowHalfOpen: true });
+    sockets.add(socket);
+    const chunks: Buffer[] = [];
+    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+    const ended = new Promise((resolve) => socket.once('end', resolve));
+    socket.end(
+      Buffer.concat([
+        PROTOCOL_HEADER,
+        startOk(plainResponse('guest', 'guest')),
+        method(0, 'connection.tune-ok', { channelMax: 1, frameMax: 4096, heartbeat: 0 }),
+        method(0, 'connection.open', { virtualHost: '/' }),
+        method(1, 'channel.open'),
+        method(1, 'queue.declare', { queue: 'the last answer' }),
+      ]),
+    );
+    await ended;
+    const octets = Buffer.concat(chunks);
+    expect(octets.includes('the last answer')).toBe(true);
+    // One that stays has the queue that the other one made.
+    const session = await Session.open(broker);
+    expect(await session.count('the last answer')).toBe(0);
   });
 });
 
