@@ -29,6 +29,8 @@ function run(tool: string, args: readonly string[], input = ''): Promise<Outcome
     const child = execFile(tool, [...login, ...args], { timeout: 10_000 }, (error, out, err) => {
       resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, out, err });
     });
+    // A tool that wants no input may have ended before it is written.
+    child.stdin?.on('error', () => {});
     child.stdin?.end(input);
   });
 }
