@@ -48,7 +48,7 @@ describe('a walk', () => {
     expect(kit.routed('main', 'e')).toEqual([]);
   });
 
-  it('ends where alternate exchanges lead in circles, are missing, or are the default exchange', async () => {
+  it('ends where alternate exchanges lead in circles, are missing, or are the default exchange, which RabbitMQ does not take for one', async () => {
     const kit = await NodeKit.open();
     kit.exchange('a', 'fanout', { 'alternate-exchange': 'b' });
     kit.exchange('b', 'fanout', { 'alternate-exchange': 'a' });
@@ -57,7 +57,7 @@ describe('a walk', () => {
     kit.queue('q');
     expect(kit.routed('a', 'q')).toEqual([]);
     expect(kit.routed('c', 'q')).toEqual([]);
-    expect(kit.routed('d', 'q')).toEqual(['q']);
+    expect(kit.routed('d', 'q')).toEqual([]);
     kit.exchange('missing', 'fanout');
     kit.bind('missing', kit.queue('q'), '');
     expect(kit.routed('c', 'q')).toEqual(['q']);
