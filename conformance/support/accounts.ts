@@ -30,7 +30,7 @@ export interface Account {
   readonly topicPermissions?: readonly AccountTopicPermissions[];
 }
 
-const NODE_NAME = process.env['CONFORMANCE_RABBITMQ_NODE'] ?? 'ref@localhost';
+const NODE_NAME = process.env['CONFORMANCE_RABBITMQ_NODE'] ?? 'rabbit@localhost';
 
 /** A text as Erlang source in figures, which no shell on the way can change. */
 const binary = (text: string): string => `<<${[...Buffer.from(text)].join(',')}>>`;
