@@ -577,8 +577,9 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   private onStreamEnd(): void {
     this.inputEnded = true;
     if (this.state === 'closed') return;
-    // A stream that is paused says so all the same, as soon as its last bytes were handed over.
-    if (!this.gate.isOpen || !this.reader.isDrained) return;
+    // A stream that is paused says so all the same, as soon as its last bytes were handed over: they are handled first.
+    const isHeard = this.state !== 'ending';
+    if (isHeard && (!this.gate.isOpen || !this.reader.isDrained)) return;
     this.channels.writeConfirms();
     this.teardown();
     this.endStream();

@@ -337,6 +337,15 @@ describe('a client that ends only its half of the stream', () => {
     expect(world.queue('q').messageCount).toBe(2);
   });
 
+  it('behind a good-bye and bytes that mean nothing, is let go at once', async () => {
+    const world = await openWorld();
+    const peer = await world.client();
+    peer.push(connectionClose(), frame(8, 1, Buffer.alloc(0)), PROTOCOL_HEADER);
+    await peer.half();
+    expect(peer.socket.destroyed).toBe(true);
+    expect(world.leftovers()).toEqual([]);
+  });
+
   it('while it waits for the end of a password check, is let go', async () => {
     const world = await openWorld();
     const peer = await stages['securing, the password is being checked']!(world);
