@@ -11,12 +11,6 @@ queueSuite('classic', async () => {
   return { kit, make: () => kit.queue() };
 });
 
-queueSuite('classic, paged', async () => {
-  // Nothing but the first message fits into memory.
-  const kit = await QueueKit.open({ queueMemory: 1e9 });
-  return { kit, make: () => kit.queue() };
-});
-
 let open: QueueKit[] = [];
 
 async function kitOf(options: Parameters<typeof QueueKit.open>[0] = {}): Promise<QueueKit> {
