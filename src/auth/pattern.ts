@@ -9,7 +9,7 @@ import { BrokerError } from '../base/errors.ts';
 /** A test that runs longer than this has gone wrong: names are at most 255 bytes long. */
 const TEST_MS_MAX = 20;
 /** More unbounded repetitions than this cost a name of 255 bytes more than a few million steps. */
-const REPETITIONS_MAX = 3;
+const REPETITIONS_MAX = 2;
 /** Patterns may be this long. */
 const PATTERN_LENGTH_MAX = 4_096;
 /** Answers of a costly pattern that are remembered; then all are forgotten. */

@@ -123,7 +123,11 @@ describe('permission patterns', () => {
           expect([pieces.join(''), performance.now() - start < 1_000]).toEqual([pieces.join(''), true]);
         },
       ),
-      { numRuns: 3_000 },
+      {
+        numRuns: 300,
+        seed: 20_261_120,
+        examples: [[['^', 'b', '|', '.*', '\\w+', '\\w+', '$'], 'ab1'.repeat(80)]],
+      },
     );
   });
 });
