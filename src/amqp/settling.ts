@@ -66,10 +66,11 @@ export function unknownTag(tag: number): BrokerError {
 
 function settleEntry(entry: Entry, kind: SettleKind): void {
   const { owner, holder } = entry;
+  // The credit comes back first: a dead letter that a full queue sends to itself may then go out at once.
+  if (holder !== null) holder.settled(entry);
   if (kind === 'ack') owner.ack(entry);
   else if (kind === 'requeue') owner.requeue(entry);
   else owner.reject(entry);
-  if (holder !== null) holder.settled(entry);
 }
 
 export function recover(channel: Channel, requeue: boolean, answer: boolean): void {
