@@ -1,5 +1,5 @@
 // One client connection: reads frames and hands them to their channels, and ends things in RabbitMQ's order.
-// Owns its state, its channels and its deadline; what goes out, what stops reading, alarms and heartbeats have files of their own.
+// Owns its state and its deadline; what comes in and what goes out, channels, alarms and heartbeats have files of their own.
 // Knows a Duplex and the facts of its peer, not what kind of socket it is.
 //
 // Invariants
@@ -30,9 +30,8 @@ import {
   NOT_ALLOWED,
   UNEXPECTED_FRAME,
 } from '../protocol/constants.ts';
-import { DecodeError } from '../protocol/errors.ts';
 import { EMPTY_TABLE, type FieldTable } from '../protocol/field-table.ts';
-import { FrameReader } from '../protocol/frame-reader.ts';
+import type { FrameReader } from '../protocol/frame-reader.ts';
 import type { ChunkPool, FrameWriter } from '../protocol/frame-writer.ts';
 import {
   decodeChannelOpen,
@@ -46,12 +45,13 @@ import type { WatchedChannel } from './ack-timeout.ts';
 import { Brakes } from './brakes.ts';
 import { ChannelTable } from './channel-table.ts';
 import { AmqpError, amqpErrorOf, FramingError, methodIdAt, replyCodeOf } from './errors.ts';
-import { type Capabilities, Handshake, HEADER_LENGTH, internalError, NO_CAPABILITIES } from './handshake.ts';
+import { type Capabilities, Handshake, internalError, NO_CAPABILITIES } from './handshake.ts';
 import { Heartbeat, type HeartbeatPeer } from './heartbeat.ts';
-import { type AmqpOptions, HANDSHAKE_FRAME_MAX } from './options.ts';
+import { Input } from './input.ts';
+import type { AmqpOptions } from './options.ts';
 import { Output } from './output.ts';
 import { PublishTargets } from './publish-targets.ts';
-import { ReadGate } from './read-gate.ts';
+import type { ReadGate } from './read-gate.ts';
 
 /**
  * header … opening: the handshake. running: open. closing: we sent connection.close. ending: nothing more is said or heard, TCP is to
@@ -80,15 +80,10 @@ const EDGES: Readonly<Record<ConnectionState, readonly ConnectionState[]>> = {
   closed: [],
 };
 
-const NOTHING = Buffer.alloc(0);
-
 const KNOWN_METHODS: ReadonlySet<number> = new Set(METHODS.map((method) => method.id));
 
 /** RabbitMQ: TCP is dropped so long after close-ok when the client does not end it, unless the heartbeat is shorter. */
 const LINGER_MAX_S = 30;
-
-/** Split body frames from this many octets on are read in parts: their content has a buffer of its own. */
-const BODY_PARTS_FROM = 16_384;
 
 /** A client connection speaking AMQP 0-9-1. */
 export class Connection implements ClientConnection, Caller, Flushable, HeartbeatPeer {
@@ -97,6 +92,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   readonly peer: PeerFacts;
   readonly log: Logger;
   readonly name: string;
+  readonly input: Input;
   readonly reader: FrameReader;
   readonly gate: ReadGate;
   readonly output: Output;
@@ -116,21 +112,12 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   frameMax: number;
   channelMax: number;
   heartbeatSeconds = 0;
-  bytesIn = 0;
 
   private readonly stream: Duplex;
   private handshake: Handshake | null;
-  /** Bytes of the protocol header that have come. */
-  private header: Buffer = NOTHING;
   private openVHost: VHost | null = null;
   private heartbeat: Heartbeat | null = null;
   private readonly deadline = new Timer(() => this.onDeadline());
-  /** Bytes read in this turn. */
-  private readThisTurn = 0;
-  /** The client has ended its half of the stream. */
-  private inputEnded = false;
-  /** Reading what the reader holds is asked for already. */
-  private readingOn = false;
   private tornDown = false;
   /** Our close crossed one of the client's, which was answered. */
   private crossed = false;
@@ -148,8 +135,9 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     this.name = `${peer.remoteAddress}:${peer.remotePort} -> ${peer.localAddress}:${peer.localPort}`;
     this.frameMax = options.frameMax;
     this.channelMax = options.channelMax;
-    this.reader = new FrameReader(HANDSHAKE_FRAME_MAX, BODY_PARTS_FROM);
-    this.gate = new ReadGate(stream, () => this.onGateOpen());
+    this.input = new Input(this, stream);
+    this.reader = this.input.reader;
+    this.gate = this.input.gate;
     this.output = new Output(stream, pool, this.gate, options.outgoingBytesMax, () => this.wantsFlush());
     this.writer = this.output.writer;
     this.brakes = new Brakes(this);
@@ -162,12 +150,12 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     node.wheel.set(this.deadline, options.handshakeTimeoutMs);
     stream.on('data', (chunk: Buffer) => {
       try {
-        this.onData(chunk);
+        this.input.take(chunk);
       } catch (error) {
         this.broken(error);
       }
     });
-    stream.on('end', () => this.guarded(() => this.onStreamEnd()));
+    stream.on('end', () => this.guarded(() => this.input.end()));
     stream.on('error', (error: Error) =>
       this.log.debug('a connection broke', { connection: this.name, error: error.message }),
     );
@@ -201,6 +189,10 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     return this.gate.has('output') ? this.bytesOut - this.stream.writableLength : null;
   }
 
+  get bytesIn(): number {
+    return this.input.bytesIn;
+  }
+
   get bytesOut(): number {
     return this.output.bytesOut;
   }
@@ -221,6 +213,11 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     this.node.access.assertMayTopic(this.username, this.vhost.name, exchange, permission, routingKey);
   }
 
+  /** Nothing the client says matters any more. */
+  get isDeaf(): boolean {
+    return this.state === 'ending' || this.state === 'closed';
+  }
+
   become(next: ConnectionState): void {
     if (!EDGES[this.state].includes(next))
       throw new Error(`a connection cannot go from ${this.state} to ${next}`);
@@ -229,70 +226,8 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
 
   // ── input ──
 
-  private onData(chunk: Buffer): void {
-    this.bytesIn += chunk.length;
-    if (this.state === 'ending' || this.state === 'closed') return;
-    let rest = chunk;
-    if (this.state === 'header') {
-      const header = this.header.length === 0 ? chunk : Buffer.concat([this.header, chunk]);
-      if (header.length < HEADER_LENGTH) {
-        this.header = Buffer.from(header);
-        return;
-      }
-      this.header = NOTHING;
-      this.handshake!.onHeader(header.subarray(0, HEADER_LENGTH));
-      rest = header.subarray(HEADER_LENGTH);
-    }
-    this.reader.push(rest);
-    this.readThisTurn += chunk.length;
-    this.readFrames();
-    if (this.readThisTurn >= this.options.turnReadBytes) this.gate.pause('turn');
-    // What was read may have written to the store, and the turn's read budget has to be given back.
-    this.wantsFlush();
-  }
-
-  /** Handles what the reader holds, as long as nothing speaks against it. */
-  private readFrames(): void {
-    const { reader, gate, output, writer } = this;
-    const before = writer.pendingBytes;
-    for (;;) {
-      try {
-        while (gate.isOpen && this.nextFrame()) {
-          this.onFrame(reader.type, reader.channel, reader.buffer, reader.start, reader.stop);
-          if (output.isOverfull) gate.pause('output');
-        }
-        break;
-      } catch (error) {
-        this.onFrameError(error, reader.channel);
-        if (this.state === 'ending' || this.state === 'closed') return;
-      }
-    }
-    output.answered(writer.pendingBytes - before);
-  }
-
-  /** Nothing speaks against reading any more: first what has come already, then the stream. */
-  private onGateOpen(): void {
-    if (this.reader.isDrained && !this.inputEnded) {
-      this.stream.resume();
-      return;
-    }
-    if (this.readingOn) return;
-    this.readingOn = true;
-    // Not from here: whoever opened the gate is in the middle of something.
-    queueMicrotask(() => this.guarded(() => this.readOn()));
-  }
-
-  private readOn(): void {
-    this.readingOn = false;
-    if (!this.gate.isOpen) return;
-    this.readFrames();
-    this.wantsFlush();
-    if (!this.gate.isOpen) return;
-    if (this.inputEnded) this.onStreamEnd();
-    else this.stream.resume();
-  }
-
-  private guarded(act: () => void): void {
+  /** Runs a handler that nobody else guards. */
+  guarded(act: () => void): void {
     try {
       act();
     } catch (error) {
@@ -306,15 +241,13 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     this.destroy();
   }
 
-  private nextFrame(): boolean {
-    try {
-      return this.reader.next();
-    } catch (error) {
-      throw error instanceof DecodeError ? new FramingError(error) : error;
-    }
+  /** The protocol header, or whatever stands in its place. */
+  onHeader(bytes: Buffer): void {
+    this.handshake!.onHeader(bytes);
   }
 
-  private onFrame(type: number, number: number, buffer: Buffer, start: number, stop: number): void {
+  /** One frame, its payload in `buffer[start, stop)`. Whatever is wrong with it is thrown, and comes back to `onFrameError`. */
+  onFrame(type: number, number: number, buffer: Buffer, start: number, stop: number): void {
     if (this.state !== 'running') return this.onFrameOutside(type, number, buffer, start, stop);
     if (number === 0) return this.onControlFrame(type, buffer, start, stop);
     const channel = this.channels.find(number);
@@ -367,7 +300,8 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     this.channels.open(number);
   }
 
-  private onFrameError(error: unknown, number: number): void {
+  /** What a frame of this channel led to: the end of the channel, or of the connection. */
+  onFrameError(error: unknown, number: number): void {
     let refusal = amqpErrorOf(error);
     if (refusal === null) {
       this.logError('an error while a frame was handled', error);
@@ -465,8 +399,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     try {
       this.channels.writeConfirms();
       if (this.output.flush()) this.channels.resumeConsumers();
-      this.readThisTurn = 0;
-      this.gate.resume('turn');
+      this.input.nextTurn();
     } catch (error) {
       this.broken(error);
     }
@@ -574,12 +507,8 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   }
 
   /** The client will say nothing more. Whoever ends only its half of the stream still gets the answers to what it said. */
-  private onStreamEnd(): void {
-    this.inputEnded = true;
+  onInputEnd(): void {
     if (this.state === 'closed') return;
-    // A stream that is paused says so all the same, as soon as its last bytes were handed over: they are handled first.
-    const isHeard = this.state !== 'ending';
-    if (isHeard && (!this.gate.isOpen || !this.reader.isDrained)) return;
     this.channels.writeConfirms();
     this.teardown();
     this.endStream();

@@ -68,9 +68,6 @@ export interface Seen {
 export class FakeSocket extends Duplex {
   /** Bytes that arrived at the peer and were not looked at. */
   arrived: Buffer[] = [];
-  arrivedBytes = 0;
-  /** Buffers handed over in each write, for tests of how much is written at once. */
-  writes: number[] = [];
   /** The peer does not read: writes stay under way. */
   private stuck = false;
   private held: (() => void)[] = [];
@@ -109,18 +106,9 @@ export class FakeSocket extends Duplex {
     for (const done of this.held.splice(0)) done();
   }
 
-  /** True while a write has not been taken. */
-  get isFull(): boolean {
-    return this.held.length !== 0;
-  }
-
   private accept(chunks: readonly Buffer[], done: () => void): void {
-    this.writes.push(chunks.length);
     const keep = (): void => {
-      for (const chunk of chunks) {
-        this.arrived.push(Buffer.from(chunk));
-        this.arrivedBytes += chunk.length;
-      }
+      for (const chunk of chunks) this.arrived.push(Buffer.from(chunk));
       done();
     };
     if (this.stuck) this.held.push(keep);
@@ -174,11 +162,6 @@ export class Peer {
   /** Names of the frames that came since the last look, in order, `name` or with a channel above 1 `name@channel`. */
   names(): string[] {
     return this.frames().map(({ name, channel }) => (channel > 1 ? `${name}@${channel}` : name));
-  }
-
-  /** Everything sent, looked at raw. */
-  bytes(): Buffer {
-    return Buffer.concat(this.socket.arrived.splice(0));
   }
 
   /** Sends a method and returns the next frames' names. */

@@ -1,0 +1,132 @@
+// What comes in on one connection: chunks become the protocol header and frames, which are handed to the connection in their order.
+// Owns the reader, the gate, the share of a turn, and what happens to bytes that have come when the gate closes: they wait in the reader,
+// and are handled before the stream flows on. Knows no method.
+
+import type { Duplex } from 'node:stream';
+import { DecodeError } from '../protocol/errors.ts';
+import { FrameReader } from '../protocol/frame-reader.ts';
+import type { Connection } from './connection.ts';
+import { FramingError } from './errors.ts';
+import { HEADER_LENGTH } from './handshake.ts';
+import { HANDSHAKE_FRAME_MAX } from './options.ts';
+import { ReadGate } from './read-gate.ts';
+
+/** Split body frames from this many octets on are read in parts: their content has a buffer of its own. */
+const BODY_PARTS_FROM = 16_384;
+
+const NOTHING = Buffer.alloc(0);
+
+/** The incoming side of one connection. */
+export class Input {
+  readonly reader: FrameReader;
+  readonly gate: ReadGate;
+  /** Bytes that came so far. */
+  bytesIn = 0;
+
+  private readonly connection: Connection;
+  private readonly stream: Duplex;
+  /** Bytes of the protocol header that have come. */
+  private header: Buffer = NOTHING;
+  /** Bytes read in this turn. */
+  private readThisTurn = 0;
+  /** The client has ended its half of the stream. */
+  private hasEnded = false;
+  /** Reading what the reader holds is asked for already. */
+  private readingOn = false;
+
+  constructor(connection: Connection, stream: Duplex) {
+    this.connection = connection;
+    this.stream = stream;
+    this.reader = new FrameReader(HANDSHAKE_FRAME_MAX, BODY_PARTS_FROM);
+    this.gate = new ReadGate(stream, () => this.onGateOpen());
+  }
+
+  /** A chunk has come. */
+  take(chunk: Buffer): void {
+    const { connection } = this;
+    this.bytesIn += chunk.length;
+    if (connection.isDeaf) return;
+    this.reader.push(connection.state === 'header' ? this.behindHeader(chunk) : chunk);
+    this.readThisTurn += chunk.length;
+    this.readFrames();
+    if (this.readThisTurn >= connection.options.turnReadBytes) this.gate.pause('turn');
+    // What was read may have written to the store, and the turn's share has to be given back.
+    connection.wantsFlush();
+  }
+
+  /** The stream has come to its end. A stream that is paused says so all the same, as soon as its last bytes were handed over. */
+  end(): void {
+    this.hasEnded = true;
+    // They are handled first, if anybody still listens.
+    if (!this.connection.isDeaf && (!this.gate.isOpen || !this.reader.isDrained)) return;
+    this.connection.onInputEnd();
+  }
+
+  /** The turn is over: the client has its share again. */
+  nextTurn(): void {
+    this.readThisTurn = 0;
+    this.gate.resume('turn');
+  }
+
+  /** Hands over the protocol header when it is complete. @returns the bytes behind it */
+  private behindHeader(chunk: Buffer): Buffer {
+    const octets = this.header.length === 0 ? chunk : Buffer.concat([this.header, chunk]);
+    if (octets.length < HEADER_LENGTH) {
+      this.header = Buffer.from(octets);
+      return NOTHING;
+    }
+    this.header = NOTHING;
+    this.connection.onHeader(octets.subarray(0, HEADER_LENGTH));
+    return octets.subarray(HEADER_LENGTH);
+  }
+
+  /** Hands over the frames that the reader holds, as long as nothing speaks against it. */
+  private readFrames(): void {
+    const { connection, reader, gate } = this;
+    const { output, writer } = connection;
+    const before = writer.pendingBytes;
+    for (;;) {
+      try {
+        while (gate.isOpen && this.nextFrame()) {
+          connection.onFrame(reader.type, reader.channel, reader.buffer, reader.start, reader.stop);
+          if (output.isOverfull) gate.pause('output');
+        }
+        break;
+      } catch (error) {
+        connection.onFrameError(error, reader.channel);
+        if (connection.isDeaf) return;
+      }
+    }
+    output.answered(writer.pendingBytes - before);
+  }
+
+  private nextFrame(): boolean {
+    try {
+      return this.reader.next();
+    } catch (error) {
+      throw error instanceof DecodeError ? new FramingError(error) : error;
+    }
+  }
+
+  /** Nothing speaks against reading any more: first what has come already, then the stream. */
+  private onGateOpen(): void {
+    if (this.reader.isDrained && !this.hasEnded) {
+      this.stream.resume();
+      return;
+    }
+    if (this.readingOn) return;
+    this.readingOn = true;
+    // Not from here: whoever opened the gate is in the middle of something.
+    queueMicrotask(() => this.connection.guarded(() => this.readOn()));
+  }
+
+  private readOn(): void {
+    this.readingOn = false;
+    if (!this.gate.isOpen) return;
+    this.readFrames();
+    this.connection.wantsFlush();
+    if (!this.gate.isOpen) return;
+    if (this.hasEnded) this.end();
+    else this.stream.resume();
+  }
+}
