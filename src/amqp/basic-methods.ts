@@ -3,7 +3,7 @@
 import { BrokerError } from '../base/errors.ts';
 import { serverName } from '../base/random-ids.ts';
 import { NOT_ALLOWED, NOT_IMPLEMENTED } from '../protocol/constants.ts';
-import { type FieldTable, fieldTypeName } from '../protocol/field-table.ts';
+import type { FieldTable } from '../protocol/field-table.ts';
 import {
   type BasicCancel,
   type BasicConsume,
@@ -16,6 +16,7 @@ import {
   encodeBasicQosOk,
 } from '../protocol/methods.ts';
 import type { ClassicQueue } from '../queue/classic-queue.ts';
+import { integer } from '../queue/declaration.ts';
 import { REPLY_TO, REPLY_TO_PREFIX, ReplyQueue } from '../queue/reply-queue.ts';
 import type { Channel } from './channel.ts';
 import { AmqpConsumer } from './consumer.ts';
@@ -89,10 +90,11 @@ function start(channel: Channel, consumer: AmqpConsumer, noWait: boolean): void 
 function consumerPriority(args: FieldTable, queue: string, vhost: string): number {
   const value = args.get('x-priority');
   if (value === undefined) return 0;
-  if (!'bBsuIilL'.includes(value.tag)) {
+  const reason = integer(value);
+  if (reason !== null) {
     throw new BrokerError(
       'precondition-failed',
-      `invalid arg 'x-priority' for queue '${queue}' in vhost '${vhost}': "expected integer, got ${fieldTypeName(value)}"`,
+      `invalid arg 'x-priority' for queue '${queue}' in vhost '${vhost}': ${reason}`,
     );
   }
   return Number(value.value);

@@ -24,7 +24,7 @@ import {
   UNEXPECTED_FRAME,
 } from '../protocol/constants.ts';
 import { unexpectedFrameText } from '../protocol/errors.ts';
-import { type FieldTable, type FieldValue, plainOf } from '../protocol/field-table.ts';
+import type { FieldTable, FieldValue } from '../protocol/field-table.ts';
 import {
   type ConnectionTuneOk,
   decodeConnectionOpen,
@@ -252,12 +252,6 @@ function likelyCause(bytes: Buffer): string {
   if (text.startsWith('AMQP\x03\x01') || text.startsWith('AMQP\0\x01')) return 'it looks like AMQP 1.0';
   if (text.startsWith('AMQP')) return 'it speaks another version of AMQP';
   return `its first bytes are ${bytes.toString('hex')}`;
-}
-
-/** What the client calls itself, for logs and lists; null when it does not say. */
-export function connectionNameOf(properties: FieldTable): string | null {
-  const value = plainOf(properties)['connection_name'];
-  return typeof value === 'string' ? value : null;
 }
 
 /** An error that nobody caused but us. */

@@ -52,11 +52,7 @@ export function declareQueue(channel: Channel, m: QueueDeclare): void {
 export function bindQueue(channel: Channel, m: QueueBind): void {
   const { connection } = channel;
   const { vhost } = connection;
-  const name = queueName(channel, m.queue);
-  // RabbitMQ: an empty queue name with an empty key means the last queue for both.
-  const routingKey = m.queue === '' && m.routingKey === '' ? name : m.routingKey;
-  const source = cleanName(m.exchange);
-  askForBinding(channel, name, source, routingKey);
+  const { name, source, routingKey } = bindingOf(channel, m);
   // RabbitMQ: of two that are missing, the exchange is named.
   const exchange = vhost.exchange(source);
   vhost.bind(exchange, vhost.queue(name, connection), routingKey, m.arguments);
@@ -66,10 +62,7 @@ export function bindQueue(channel: Channel, m: QueueBind): void {
 export function unbindQueue(channel: Channel, m: QueueUnbind): void {
   const { connection } = channel;
   const { vhost } = connection;
-  const name = queueName(channel, m.queue);
-  const routingKey = m.queue === '' && m.routingKey === '' ? name : m.routingKey;
-  const source = cleanName(m.exchange);
-  askForBinding(channel, name, source, routingKey);
+  const { name, source, routingKey } = bindingOf(channel, m);
   const exchange = vhost.exchanges.get(source);
   const queue = vhost.queues.get(name);
   // RabbitMQ: only a binding that exists is looked at closely.
@@ -105,6 +98,19 @@ export function queueName(channel: Channel, name: string): string {
   if (name !== '') return cleanName(name);
   if (channel.lastQueue === null) throw new BrokerError('not-found', 'no previously declared queue');
   return channel.lastQueue;
+}
+
+/** What a queue.bind or queue.unbind means by its names, once the user may do it. @throws BrokerError */
+function bindingOf(
+  channel: Channel,
+  m: QueueBind | QueueUnbind,
+): { name: string; source: string; routingKey: string } {
+  const name = queueName(channel, m.queue);
+  // RabbitMQ: an empty queue name with an empty key means the last queue for both.
+  const routingKey = m.queue === '' && m.routingKey === '' ? name : m.routingKey;
+  const source = cleanName(m.exchange);
+  askForBinding(channel, name, source, routingKey);
+  return { name, source, routingKey };
 }
 
 function askForBinding(channel: Channel, queue: string, exchange: string, routingKey: string): void {

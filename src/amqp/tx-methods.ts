@@ -45,11 +45,6 @@ export class Transaction {
     if (all) this.settles[this.settles.length - 1] = { tag: this.settledUpTo, multiple: true, kind };
   }
 
-  /** Acks not applied yet. */
-  get settleCount(): number {
-    return this.settles.length;
-  }
-
   /** Applies the settles in the order in which they came. */
   applySettles(channel: Channel): void {
     for (const { tag, multiple, kind } of this.settles) {

@@ -22,22 +22,22 @@ const TIME_MAX_MS = 315_360_000_000;
 /** What is wrong with an argument, in RabbitMQ's words; null when nothing is. */
 type Check = (value: FieldValue, args: FieldTable) => string | null;
 
-const integer: Check = (v) => (isInteger(v) ? null : `"expected integer, got ${fieldTypeName(v)}"`);
-const nonNegative: Check = (v, args) =>
-  integer(v, args) ?? (number(v) < 0 ? `{value_negative,${v.value}}` : null);
-const duration: Check = (v, args) =>
-  nonNegative(v, args) ?? (number(v) > TIME_MAX_MS ? `{value_too_large,${v.value}}` : null);
-const positiveDuration: Check = (v, args) =>
-  integer(v, args) ?? (number(v) === 0 ? '{value_zero,0}' : duration(v, args));
-const octet: Check = (v, args) =>
-  nonNegative(v, args) ?? (number(v) > 255 ? `{max_value_exceeded,${v.value}}` : null);
+/** RabbitMQ's reason against an argument that has to be an integer of any width; null when it is one. */
+export function integer(v: FieldValue): string | null {
+  return 'bBsuIilL'.includes(v.tag) ? null : `"expected integer, got ${fieldTypeName(v)}"`;
+}
+const nonNegative = (v: FieldValue): string | null =>
+  integer(v) ?? (number(v) < 0 ? `{value_negative,${v.value}}` : null);
+const duration = (v: FieldValue): string | null =>
+  nonNegative(v) ?? (number(v) > TIME_MAX_MS ? `{value_too_large,${v.value}}` : null);
+const positiveDuration: Check = (v) => integer(v) ?? (number(v) === 0 ? '{value_zero,0}' : duration(v));
+const octet: Check = (v) => nonNegative(v) ?? (number(v) > 255 ? `{max_value_exceeded,${v.value}}` : null);
 const text: Check = (v) =>
   typeof v.value === 'string' && v.tag === 'S' ? null : `{unacceptable_type,${fieldTypeName(v)}}`;
 const deadLetterKey: Check = (v, args) =>
   text(v, args) ?? (args.has('x-dead-letter-exchange') ? null : 'routing_key_but_no_dlx_defined');
-const version: Check = (v, args) =>
-  nonNegative(v, args) ??
-  (number(v) === 1 || number(v) === 2 ? null : `"unsupported queue version '${v.value}'"`);
+const version: Check = (v) =>
+  nonNegative(v) ?? (number(v) === 1 || number(v) === 2 ? null : `"unsupported queue version '${v.value}'"`);
 const bool: Check = (v) => (v.tag === 't' ? null : `{unacceptable_type,${fieldTypeName(v)}}`);
 const oneOf =
   (reason: string, ...allowed: string[]): Check =>
@@ -177,10 +177,6 @@ export function assertSameArgument(
 
 function plainText(v: FieldValue): string {
   return typeof v.value === 'object' ? JSON.stringify(v.value) : String(v.value);
-}
-
-function isInteger(v: FieldValue): boolean {
-  return 'bBsuIilL'.includes(v.tag);
 }
 
 function number(v: FieldValue): number {

@@ -4,7 +4,6 @@
 //
 //   pack   0 crc32 u32 | 4 count u32 | 8 table u32 | 12 messages | table: count times the length u32
 
-import { RECORD_HEAD_MAX } from './records.ts';
 import { isIntact, sealValue } from './values.ts';
 
 const BODIES_AT = 12;
@@ -150,6 +149,3 @@ export class SharedMessage {
     this.commit = commit;
   }
 }
-
-/** Bytes a shared message costs in a segment: its record alone. */
-export const SHARED_RECORD_BYTES: number = RECORD_HEAD_MAX;
