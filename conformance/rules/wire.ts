@@ -481,7 +481,17 @@ export const wireRules: readonly Rule[] = [
   },
   {
     id: '2.4.nothing-after',
-    text: 'Nothing is sent on a channel after its close, though messages for its consumers come in.',
+    text: 'Nothing is sent on a channel after its close.',
+  },
+  {
+    id: '2.4.nothing-crosses',
+    text: 'No delivery follows channel.close, though messages for its consumers were coming in at that moment.',
+    difference: {
+      rabbitmq: 'deliveries that its queues had sent off already may follow channel.close',
+      ours: 'channel.close is the last frame on its channel',
+      reason:
+        'A client may take the number for free when it has answered; nothing of the old channel may meet the new one.',
+    },
   },
   {
     id: '2.4.swallowed',

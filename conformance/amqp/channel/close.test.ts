@@ -53,6 +53,17 @@ rule('2.4.order', 'an auto-delete queue is gone when channel.close arrives', asy
 rule('2.4.nothing-after', 'a closed channel gets no deliveries', async (target) => {
   const { client, queue } = await twoChannels(target);
   await client.call(1, 'basic.consume', { queue, consumerTag: 'c', noAck: true });
+  offend(client, target);
+  await client.expectChannelClose(1, false);
+  for (let i = 0; i < 50; i++) client.send(publish(2, '', queue, 'after'));
+  await client.expectQuiet(2);
+  await client.expectQuiet(2);
+});
+
+/** A channel that fails while another connection floods its consumer. Resolves when channel.close has come. */
+async function closedInTheFlood(target: Target): Promise<{ client: RawClient; queue: string }> {
+  const { client, queue } = await twoChannels(target);
+  await client.call(1, 'basic.consume', { queue, consumerTag: 'c', noAck: true });
   const other = await target.openWithChannel();
   const fanout = target.name('fanout');
   await client.call(2, 'exchange.declare', { exchange: fanout, type: 'fanout', autoDelete: true });
@@ -61,10 +72,29 @@ rule('2.4.nothing-after', 'a closed channel gets no deliveries', async (target) 
   offend(client, target);
   let closed = false;
   while (!closed) closed = (await client.next()).name === 'channel.close';
-  for (let i = 0; i < 50; i++) client.send(publish(2, '', queue, 'after'));
-  await client.expectQuiet(2);
-  await client.expectQuiet(2);
-});
+  return { client, queue };
+}
+
+rule(
+  '2.4.nothing-crosses',
+  'a channel closed while messages come in gets none of them after its close',
+  async (target) => {
+    const { client, queue } = await closedInTheFlood(target);
+    for (let i = 0; i < 50; i++) client.send(publish(2, '', queue, 'after'));
+    await client.expectQuiet(2);
+    await client.expectQuiet(2);
+  },
+  {
+    onRabbitMQ: async (target) => {
+      const { client } = await closedInTheFlood(target);
+      client.sendMethod(2, 'basic.qos', { prefetchCount: 0, global: false });
+      let frame = await client.next();
+      for (; frame.name !== 'basic.qos-ok'; frame = await client.next())
+        expect([frame.channel, ['basic.deliver', 'header', 'body'].includes(frame.name)]).toEqual([1, true]);
+      expect(frame.channel).toBe(2);
+    },
+  },
+);
 
 rule('2.4.nothing-after', 'a closed channel gets no confirms and no returns', async (target) => {
   const { client, queue } = await twoChannels(target);
