@@ -1,6 +1,7 @@
 // The list of rules that a broker of this kind must keep, by id. Owns the ids: a test names its rule, `rules.test.ts`
 // holds both sides together. The texts are ours; ids are `section.rule` and never change meaning.
 // Each part of the protocol has a file of its own under `rules/`.
+import { extensionRules } from './rules/extensions.ts';
 import { fuzzRules } from './rules/fuzz.ts';
 import { messagingRules } from './rules/messaging.ts';
 import { wireRules } from './rules/wire.ts';
@@ -29,7 +30,7 @@ export interface Rule {
 }
 
 /** Every rule, in the order of the parts. */
-export const rules: readonly Rule[] = [...wireRules, ...messagingRules, ...fuzzRules];
+export const rules: readonly Rule[] = [...wireRules, ...messagingRules, ...extensionRules, ...fuzzRules];
 
 const byId = new Map<string, Rule>();
 for (const entry of rules) {

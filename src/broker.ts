@@ -170,7 +170,7 @@ export class Broker {
     } catch (error) {
       await listener?.close();
       for (const connection of [...node.connections]) connection.destroy();
-      node.wheel.stop();
+      node.stopTimers();
       await store.close();
       throw error;
     }
@@ -197,7 +197,7 @@ export class Broker {
       for (const vhost of node.vhosts.values()) for (const queue of vhost.queues.values()) queue.settleMark();
     }
     node.turn.run();
-    node.wheel.stop();
+    node.stopTimers();
     try {
       await this.store.close();
     } catch (error) {
@@ -232,7 +232,7 @@ export class Broker {
       this.node.alarms.stop();
       this.ackTimeout.stop();
       for (const connection of [...this.node.connections]) connection.destroy();
-      this.node.wheel.stop();
+      this.node.stopTimers();
       await this.store.close().catch(() => {});
     })();
     await this.stopping;

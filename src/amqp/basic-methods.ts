@@ -15,8 +15,8 @@ import {
   encodeBasicGetOk,
   encodeBasicQosOk,
 } from '../protocol/methods.ts';
-import type { ClassicQueue } from '../queue/classic-queue.ts';
 import { integer } from '../queue/declaration.ts';
+import type { DeclaredQueue } from '../queue/queue.ts';
 import { REPLY_TO, REPLY_TO_PREFIX, ReplyQueue } from '../queue/reply-queue.ts';
 import type { Channel } from './channel.ts';
 import { AmqpConsumer } from './consumer.ts';
@@ -47,7 +47,7 @@ export function consume(channel: Channel, m: BasicConsume): void {
   const priority = consumerPriority(m.arguments, name, vhost.name);
   if (
     queue.exclusiveConsumer !== null ||
-    (m.exclusive && (queue.consumerCount !== 0 || queue.isSingleActive))
+    (m.exclusive && (queue.consumerCount !== 0 || queue.options.singleActiveConsumer))
   ) {
     throw new BrokerError('access-refused', `queue '${name}' in vhost '${vhost.name}' in exclusive use`);
   }
@@ -122,7 +122,7 @@ export function get(channel: Channel, m: BasicGet): void {
 }
 
 /** Takes the next message of a queue; says how that is answered. */
-export function getReply(channel: Channel, queue: ClassicQueue, noAck: boolean): Encode {
+export function getReply(channel: Channel, queue: DeclaredQueue, noAck: boolean): Encode {
   const { number, connection, unacked } = channel;
   const entry = queue.get(noAck);
   if (entry === null) return (w) => encodeBasicGetEmpty(w, number);

@@ -2,11 +2,11 @@
 // Owns their order. A message is taken, and gets its delivery tag, at the moment when its get-ok is written: so tags rise on the wire,
 // and messages keep their order, whatever was held up.
 
-import type { ClassicQueue } from '../queue/classic-queue.ts';
+import type { DeclaredQueue } from '../queue/queue.ts';
 import type { Encode, ReplyLine, Slot } from './replies.ts';
 
 interface PendingGet {
-  readonly queue: ClassicQueue;
+  readonly queue: DeclaredQueue;
   readonly noAck: boolean;
   readonly slot: Slot;
 }
@@ -15,7 +15,7 @@ interface PendingGet {
 export class PendingGets {
   private readonly waiting: PendingGet[] = [];
   private readonly line: ReplyLine;
-  private readonly take: (queue: ClassicQueue, noAck: boolean) => Encode;
+  private readonly take: (queue: DeclaredQueue, noAck: boolean) => Encode;
   private readonly failed: (error: unknown) => void;
   /** Bound once: queues keep it until they are ready. */
   private readonly serveBound = (): void => this.serve();
@@ -26,7 +26,7 @@ export class PendingGets {
    */
   constructor(
     line: ReplyLine,
-    take: (queue: ClassicQueue, noAck: boolean) => Encode,
+    take: (queue: DeclaredQueue, noAck: boolean) => Encode,
     failed: (error: unknown) => void,
   ) {
     this.line = line;
@@ -35,7 +35,7 @@ export class PendingGets {
   }
 
   /** Answers now or as soon as it can be. */
-  get(queue: ClassicQueue, noAck: boolean): void {
+  get(queue: DeclaredQueue, noAck: boolean): void {
     if (this.line.isEmpty && queue.whenReady(this.serveBound))
       this.line.reply(0, this.take(queue, noAck), null);
     else this.waiting.push({ queue, noAck, slot: this.line.reserve(this.serveBound) });

@@ -6,8 +6,7 @@ import type { Clock } from '../base/clock.ts';
 import { addressOf } from '../message/address.ts';
 import { closesCycle, copies, type DeathReason, deadMessage } from '../message/death.ts';
 import type { Message } from '../message/message.ts';
-import type { ClassicQueue } from '../queue/classic-queue.ts';
-import type { Queue } from '../queue/queue.ts';
+import type { DeclaredQueue, Queue } from '../queue/queue.ts';
 import type { Exchange } from './exchange.ts';
 
 /**
@@ -45,7 +44,7 @@ export class DeadLetters {
   }
 
   /** Publishes the dead letter of `message`, which died in `queue`; drops it where RabbitMQ does. */
-  bury(queue: ClassicQueue, message: Message, reason: DeathReason): void {
+  bury(queue: DeclaredQueue, message: Message, reason: DeathReason): void {
     const { deadLetterExchange, deadLetterRoutingKey } = queue.options;
     if (deadLetterExchange === null) return;
     // RabbitMQ: a dead-letter exchange that does not exist drops the message; the default exchange is named by the empty string.

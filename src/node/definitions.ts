@@ -18,7 +18,16 @@ export type StoredDefinition =
       internal: boolean;
       arguments: string;
     }
-  | { kind: 'queue'; vhost: string; name: string; number: number; autoDelete: boolean; arguments: string }
+  | {
+      kind: 'queue';
+      vhost: string;
+      name: string;
+      number: number;
+      autoDelete: boolean;
+      arguments: string;
+      /** Numbers of further content in the store, by line; absent when there is none. */
+      lines?: Record<string, number>;
+    }
   | {
       kind: 'binding';
       vhost: string;
@@ -72,7 +81,7 @@ export class Definitions {
     this.write(['exchange', vhost, name], null);
   }
 
-  saveQueue(vhost: string, q: QueueDeclaration, number: number): void {
+  saveQueue(vhost: string, q: QueueDeclaration, number: number, lines: ReadonlyMap<number, number>): void {
     const { name, autoDelete } = q;
     this.write(['queue', vhost, name], {
       kind: 'queue',
@@ -81,6 +90,7 @@ export class Definitions {
       number,
       autoDelete,
       arguments: tableText(q.arguments),
+      ...(lines.size === 0 ? {} : { lines: Object.fromEntries(lines) }),
     });
   }
 

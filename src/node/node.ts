@@ -13,7 +13,7 @@ import type { Logger } from '../base/logger.ts';
 import { TimerWheel } from '../base/timer-wheel.ts';
 import { Turn } from '../base/turn.ts';
 import { MemoryBudget } from '../queue/memory-budget.ts';
-import type { QueueContext } from '../queue/queue-context.ts';
+import { MESSAGE_TICK_MS, type QueueContext } from '../queue/queue-context.ts';
 import type { ReplyQueue } from '../queue/reply-queue.ts';
 import { Commits } from '../store/commits.ts';
 import type { Shard, ShardListener, Ticket } from '../store/store.ts';
@@ -46,6 +46,8 @@ export class BrokerNode {
   readonly log: Logger;
   readonly turn: Turn;
   readonly wheel: TimerWheel;
+  /** Timers of single messages. */
+  readonly messageWheel: TimerWheel;
   readonly users: Users;
   readonly access: Access;
   readonly login: Login;
@@ -79,6 +81,7 @@ export class BrokerNode {
     this.turn = turn;
     this.startedAt = clock.now();
     this.wheel = new TimerWheel(clock);
+    this.messageWheel = new TimerWheel(clock, MESSAGE_TICK_MS);
     this.users = new Users();
     this.access = new Access(this.users, { loopbackUsers: options.loopbackUsers });
     this.login = new Login(this.users, this.access, new PasswordVerifier());
@@ -130,6 +133,7 @@ export class BrokerNode {
       turn: this.turn,
       clock: this.clock,
       wheel: this.wheel,
+      messageWheel: this.messageWheel,
       memory: this.memory,
       commits: this.commits,
       log: this.log,
@@ -145,6 +149,12 @@ export class BrokerNode {
       queuesMax: this.options.queueMax,
       queueCount: 0,
     };
+  }
+
+  /** Nothing fires any more. */
+  stopTimers(): void {
+    this.wheel.stop();
+    this.messageWheel.stop();
   }
 
   /** Queue numbers go on behind this one. */

@@ -4,7 +4,7 @@
 
 import { importUsers } from '../auth/definitions.ts';
 import type { Logger } from '../base/logger.ts';
-import type { ClassicQueue } from '../queue/classic-queue.ts';
+import type { DeclaredQueue } from '../queue/queue.ts';
 import { createRouter } from '../routing/router-types.ts';
 import {
   type RecoveredQueue,
@@ -43,7 +43,7 @@ class Sink implements RecoverySink {
   private readonly log: Logger;
   private readonly records: StoredDefinition[] = [];
   private built = false;
-  private readonly queues = new Map<number, ClassicQueue>();
+  private readonly queues = new Map<number, DeclaredQueue>();
 
   constructor(node: BrokerNode, log: Logger) {
     this.node = node;
@@ -63,12 +63,12 @@ class Sink implements RecoverySink {
     this.node.sawQueueNumber(number);
     const queue = this.queues.get(number);
     if (queue === undefined) return false;
-    queue.restoreFacts(facts.nextPosition, facts.deliveredUpTo.get(0) ?? 0);
+    queue.restoreFacts(number, facts.nextPosition, facts.deliveredUpTo.get(0) ?? 0);
     return true;
   }
 
   entries(number: number, run: readonly StoredEntry[]): void {
-    this.queues.get(number)!.restore(run);
+    this.queues.get(number)!.restore(number, run);
   }
 
   /** Vhosts, then exchanges and queues, then the bindings between them; users whenever they come. */
@@ -110,8 +110,13 @@ class Sink implements RecoverySink {
     } else if (record.kind === 'queue') {
       const { name, number, autoDelete } = record;
       const declaration = { name, durable: true, exclusive: false, autoDelete, arguments: args, owner: null };
-      this.queues.set(number, vhost.addQueue(declaration, number));
-      node.sawQueueNumber(number);
+      const lines = new Map<number, number>();
+      for (const [line, own] of Object.entries(record.lines ?? {})) lines.set(Number(line), own);
+      const queue = vhost.addQueue(declaration, number, lines);
+      for (const own of [number, ...lines.values()]) {
+        this.queues.set(own, queue);
+        node.sawQueueNumber(own);
+      }
     } else {
       const source = vhost.exchanges.get(record.source);
       const destination =

@@ -8,7 +8,6 @@ import { serverName } from '../base/random-ids.ts';
 import { copies, type DeathReason } from '../message/death.ts';
 import type { Message } from '../message/message.ts';
 import { EMPTY_TABLE, type FieldTable, fieldTypeName } from '../protocol/field-table.ts';
-import { ClassicQueue } from '../queue/classic-queue.ts';
 import {
   assertEquivalentQueue,
   assertSameArgument,
@@ -17,8 +16,10 @@ import {
   deadLetterExchangeOf,
   type QueueDeclaration,
 } from '../queue/declaration.ts';
-import type { Queue } from '../queue/queue.ts';
+import type { DeclaredQueue, Queue } from '../queue/queue.ts';
 import type { QueueContext, QueueHost } from '../queue/queue-context.ts';
+import { NO_POLICY } from '../queue/queue-options.ts';
+import { createQueue } from '../queue/queue-types.ts';
 import { ReplyQueue } from '../queue/reply-queue.ts';
 import { createRouter, isRouterType } from '../routing/router-types.ts';
 import type { SharedBytes } from '../store/store.ts';
@@ -40,6 +41,7 @@ const PREDECLARED: readonly { name: string; type: string; internal: boolean }[] 
 ];
 
 const RESERVED = 'amq.';
+const NO_LINES: ReadonlyMap<number, number> = new Map();
 /** Contents above this many bytes that go to several queues are stored once and named by each of them. */
 export const SHARED_BYTES_MIN = 4096;
 
@@ -64,7 +66,7 @@ export interface VHostContext {
 export class VHost implements QueueHost {
   readonly name: string;
   readonly exchanges = new Map<string, Exchange>();
-  readonly queues = new Map<string, ClassicQueue>();
+  readonly queues = new Map<string, DeclaredQueue>();
   /** Grows with every change of topology. */
   generation = 1;
   deleted = false;
@@ -73,7 +75,9 @@ export class VHost implements QueueHost {
   /** Bindings by the queue they lead to. */
   private readonly boundTo = new Map<Queue, Set<BindingRecord>>();
   /** Exclusive queues by the connection that owns them. */
-  private readonly owned = new Map<object, Set<ClassicQueue>>();
+  private readonly owned = new Map<object, Set<DeclaredQueue>>();
+  /** Numbers of further content that queues have in the store. */
+  private readonly lines = new Map<DeclaredQueue, Map<number, number>>();
   private readonly walk: RouteWalk;
   private readonly deadLetters: DeadLetters;
   /** The last `route` may be kept by whoever asked for it. */
@@ -169,11 +173,11 @@ export class VHost implements QueueHost {
 
   /** The queue was deleted. */
   isGone(queue: Queue): boolean {
-    return queue instanceof ClassicQueue && queue.deleted;
+    return (queue as Partial<DeclaredQueue>).deleted === true;
   }
 
   /** @throws BrokerError not-found, or resource-locked for another connection's exclusive queue */
-  queue(name: string, caller: Caller): ClassicQueue {
+  queue(name: string, caller: Caller): DeclaredQueue {
     const queue = this.queues.get(name);
     if (queue === undefined) throw new BrokerError('not-found', `no queue '${name}' in vhost '${this.name}'`);
     this.assertOwner(queue, caller);
@@ -182,7 +186,7 @@ export class VHost implements QueueHost {
   }
 
   /** queue.declare, not passive. Finds an equivalent queue or makes a new one; an empty name asks for a generated one. */
-  declareQueue(declared: Omit<QueueDeclaration, 'owner'>, caller: Caller): ClassicQueue {
+  declareQueue(declared: Omit<QueueDeclaration, 'owner'>, caller: Caller): DeclaredQueue {
     if (declared.name === '') assertServerNamed(declared.arguments);
     // RabbitMQ: not even an existing server-named queue may be declared again, only passively.
     if (declared.name.startsWith(RESERVED)) {
@@ -223,13 +227,18 @@ export class VHost implements QueueHost {
       );
     }
     const queue = this.addQueue(wanted, this.context.nextQueueNumber());
-    if (wanted.durable) this.context.definitions.saveQueue(this.name, wanted, queue.number);
+    if (wanted.durable) this.context.definitions.saveQueue(this.name, wanted, queue.number, NO_LINES);
     return queue;
   }
 
   /** Puts a queue in place: a new one, or a recovered one under its old number. */
-  addQueue(declaration: QueueDeclaration, number: number): ClassicQueue {
-    const queue = new ClassicQueue(declaration, number, this.context.queues, this);
+  addQueue(
+    declaration: QueueDeclaration,
+    number: number,
+    lines: ReadonlyMap<number, number> = NO_LINES,
+  ): DeclaredQueue {
+    const queue = createQueue(declaration, number, lines, NO_POLICY, this.context.queues, this);
+    this.lines.set(queue, new Map(lines));
     this.queues.set(declaration.name, queue);
     this.context.queueCount++;
     this.generation++;
@@ -259,10 +268,11 @@ export class VHost implements QueueHost {
   }
 
   /** Takes a queue out: delete, auto-delete, or the end of its owner. @returns ready messages that went with it */
-  removeQueue(queue: ClassicQueue): number {
+  removeQueue(queue: DeclaredQueue): number {
     if (queue.deleted) return 0;
     const count = queue.messageCount;
     this.queues.delete(queue.name);
+    this.lines.delete(queue);
     this.context.queueCount--;
     this.generation++;
     const { owner } = queue.declaration;
@@ -275,17 +285,29 @@ export class VHost implements QueueHost {
     return count;
   }
 
-  private disown(owner: object, queue: ClassicQueue): void {
+  private disown(owner: object, queue: DeclaredQueue): void {
     const owned = this.owned.get(owner);
     if (owned?.delete(queue) && owned.size === 0) this.owned.delete(owner);
   }
 
-  consumersGone(queue: ClassicQueue): void {
+  numberFor(queue: DeclaredQueue, line: number): number {
+    const lines = this.lines.get(queue)!;
+    const number = this.context.nextQueueNumber();
+    lines.set(line, number);
+    if (queue.durable) this.context.definitions.saveQueue(this.name, queue.declaration, queue.number, lines);
+    return number;
+  }
+
+  expired(queue: DeclaredQueue): void {
+    this.removeQueue(queue);
+  }
+
+  consumersGone(queue: DeclaredQueue): void {
     // RabbitMQ: an auto-delete queue goes with its last consumer, never before it had one.
     if (queue.declaration.autoDelete) this.removeQueue(queue);
   }
 
-  deadLetter(queue: ClassicQueue, message: Message, reason: DeathReason): void {
+  deadLetter(queue: DeclaredQueue, message: Message, reason: DeathReason): void {
     this.deadLetters.bury(queue, message, reason);
   }
 
@@ -449,12 +471,12 @@ export class VHost implements QueueHost {
     assertSameArgument('alternate-exchange', current.arguments, wanted.arguments, where);
   }
 
-  private assertOwner(queue: ClassicQueue, caller: Caller): void {
+  private assertOwner(queue: DeclaredQueue, caller: Caller): void {
     const { owner, exclusive } = queue.declaration;
     if (exclusive && owner !== caller.owner) throw this.locked(queue);
   }
 
-  private locked(queue: ClassicQueue): BrokerError {
+  private locked(queue: DeclaredQueue): BrokerError {
     return new BrokerError(
       'resource-locked',
       `cannot obtain exclusive access to locked queue '${queue.name}' in vhost '${this.name}'. It could be originally declared on another connection or the exclusive property value does not match that of the original declaration.`,

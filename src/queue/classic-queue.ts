@@ -21,9 +21,16 @@ import { EntryLog } from './entry-log.ts';
 import { Expiry } from './expiry.ts';
 import { isTooLong, wouldBeTooLong } from './overflow.ts';
 import { Pager, type PagerHost } from './pager.ts';
-import { ACCEPTED, type Consumer, MUST_COMMIT, type Queue, type QueueCounters, REJECTED } from './queue.ts';
+import {
+  ACCEPTED,
+  type Consumer,
+  type DeclaredQueue,
+  MUST_COMMIT,
+  type QueueCounters,
+  REJECTED,
+} from './queue.ts';
 import type { QueueContext, QueueHost } from './queue-context.ts';
-import { type QueueOptions, queueOptions } from './queue-options.ts';
+import { type PolicyKeys, type QueueOptions, queueOptions } from './queue-options.ts';
 import { ReadyList } from './ready-list.ts';
 import { UnackedList } from './unacked-list.ts';
 
@@ -33,10 +40,10 @@ const WORK_LEFT = 1;
 const MARK_MISSING = 2;
 
 /** A first-in first-out queue (x-queue-type classic). */
-export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
+export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
   readonly name: string;
   readonly declaration: QueueDeclaration;
-  readonly options: QueueOptions;
+  options: QueueOptions;
   /** Number of its content in the store. */
   readonly number: QueueNo;
   /** Its persistent messages survive a restart. */
@@ -76,12 +83,19 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
   /** Callers of basic.get that wait for the store. */
   private getters: (() => void)[] = [];
 
-  constructor(declaration: QueueDeclaration, number: QueueNo, context: QueueContext, host: QueueHost) {
+  constructor(
+    declaration: QueueDeclaration,
+    number: QueueNo,
+    _lines: ReadonlyMap<number, QueueNo>,
+    policy: PolicyKeys,
+    context: QueueContext,
+    host: QueueHost,
+  ) {
     this.name = declaration.name;
     this.declaration = declaration;
     this.number = number;
     this.durable = declaration.durable;
-    this.options = queueOptions(declaration.arguments);
+    this.options = queueOptions(declaration.arguments, policy);
     this.context = context;
     this.host = host;
     this.group = new ConsumerGroup(this.options.singleActiveConsumer);
@@ -120,10 +134,6 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
 
   get consumers(): Iterable<Consumer> {
     return this.group;
-  }
-
-  get isSingleActive(): boolean {
-    return this.options.singleActiveConsumer;
   }
 
   get exclusiveConsumer(): Consumer | null {
@@ -213,7 +223,7 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
     if (!this.group.remove(consumer)) return;
     if (this.deleted) return;
     if (this.group.size === 0) this.host.consumersGone(this);
-    else if (this.isSingleActive) this.wake();
+    else if (this.options.singleActiveConsumer) this.wake();
   }
 
   unpark(consumer: Consumer): void {
@@ -284,7 +294,7 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
   }
 
   /** Recovery: where positions go on, and up to where entries may have been delivered before the stop. */
-  restoreFacts(nextPosition: number, deliveredUpTo: number): void {
+  restoreFacts(_number: QueueNo, nextPosition: number, deliveredUpTo: number): void {
     // The mark runs ahead of the deliveries: positions go on behind it, or new messages would look redelivered.
     this.nextPosition = Math.max(this.nextPosition, nextPosition, deliveredUpTo + 1);
     this.mark.restore(deliveredUpTo);
@@ -294,7 +304,7 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
    * Recovery: entries in ascending order. Beyond the memory budget they are only counted. Does not wake the queue: its turn may write,
    * and nothing may be written before all of the store was read.
    */
-  restore(run: readonly StoredEntry[]): void {
+  restore(_number: QueueNo, run: readonly StoredEntry[]): void {
     for (let i = 0; i < run.length; i++) {
       const stored = run[i]!;
       if (this.pager.count === 0 && !this.context.memory.exceededBy(this.hotBytes)) this.warm(stored);
@@ -302,6 +312,11 @@ export class ClassicQueue implements Queue, CommitWaiter, PagerHost {
     }
     const last = run[run.length - 1];
     if (last !== undefined && last.position >= this.nextPosition) this.nextPosition = last.position + 1;
+  }
+
+  applyOptions(options: QueueOptions): void {
+    this.options = options;
+    this.wake();
   }
 
   /** Before a clean stop: the redelivered mark is set back to what was really delivered. */

@@ -7,16 +7,22 @@ import type { Turn } from '../base/turn.ts';
 import type { DeathReason } from '../message/death.ts';
 import type { Message } from '../message/message.ts';
 import type { Commits } from '../store/commits.ts';
-import type { Shard, SharedBytes } from '../store/store.ts';
-import type { ClassicQueue } from './classic-queue.ts';
+import type { QueueNo, Shard, SharedBytes } from '../store/store.ts';
 import type { MemoryBudget } from './memory-budget.ts';
+import type { DeclaredQueue } from './queue.ts';
+
+/** How coarse the wheel of message deadlines is, in milliseconds. */
+export const MESSAGE_TICK_MS = 10;
 
 /** One object for all queues of a broker. */
 export interface QueueContext {
   readonly shard: Shard;
   readonly turn: Turn;
   readonly clock: Clock;
+  /** Coarse timers. */
   readonly wheel: TimerWheel;
+  /** Timers of single messages: expiry, delays, retries. At most MESSAGE_TICK_MS late. */
+  readonly messageWheel: TimerWheel;
   readonly memory: MemoryBudget;
   readonly log: Logger;
   readonly commits: Commits;
@@ -33,8 +39,12 @@ export interface QueueContext {
 
 /** The vhost, as far as a queue needs it. */
 export interface QueueHost {
+  /** A number for more content of the queue in the store; it is stored with the queue's definition. */
+  numberFor(queue: DeclaredQueue, line: number): QueueNo;
+  /** The queue was not used for as long as x-expires says. */
+  expired(queue: DeclaredQueue): void;
   /** The queue's last consumer left. */
-  consumersGone(queue: ClassicQueue): void;
+  consumersGone(queue: DeclaredQueue): void;
   /** A message died in the queue: to its dead-letter exchange. */
-  deadLetter(queue: ClassicQueue, message: Message, reason: DeathReason): void;
+  deadLetter(queue: DeclaredQueue, message: Message, reason: DeathReason): void;
 }

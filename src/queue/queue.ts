@@ -5,7 +5,9 @@ import type { Wakeable } from '../base/turn.ts';
 import type { Entry, EntryHolder, EntryOwner } from '../message/entry.ts';
 import type { Message } from '../message/message.ts';
 import type { Destination } from '../routing/router.ts';
+import type { QueueNo, StoredEntry } from '../store/store.ts';
 import type { QueueDeclaration } from './declaration.ts';
+import type { QueueOptions } from './queue-options.ts';
 
 /** Outcome flags of `Queue.publish`. */
 export const ACCEPTED = 0;
@@ -51,6 +53,44 @@ export interface Queue extends Destination, EntryOwner, Wakeable {
   /** Ready messages. */
   readonly messageCount: number;
   readonly consumerCount: number;
+}
+
+/** A queue that was declared and stands in a vhost, of any x-queue-type. */
+export interface DeclaredQueue extends Queue {
+  readonly options: QueueOptions;
+  /** Its persistent messages survive a restart, and so does it. */
+  readonly durable: boolean;
+  /** Deleted: settles quietly, accepts nothing. */
+  readonly deleted: boolean;
+  readonly counters: QueueCounters;
+  readonly unackedCount: number;
+  /** Body bytes of all ready messages. */
+  readonly messageBytes: number;
+  /** Bytes of message memory the queue holds. */
+  readonly memoryBytes: number;
+  /** Ready messages that are only in the store. */
+  readonly pagedOutCount: number;
+  readonly consumers: Iterable<Consumer>;
+  /** The exclusive consumer, if there is one. */
+  readonly exclusiveConsumer: Consumer | null;
+  /** Number under which its definition is stored; of its content in the store too. */
+  readonly number: QueueNo;
+  /** Other options from now on: a policy came, changed or went. */
+  applyOptions(options: QueueOptions): void;
+  /** Does what the turn would do, before a client looks. */
+  catchUp(): void;
+  /** False while the next entry has to be fetched or marked first; `ready` is called when it is worth asking again. */
+  whenReady(ready: () => void): boolean;
+  /** Looks whether there is something to do, at the next turn. */
+  wake(): void;
+  /** Ends the queue: consumers are told, its content is forgotten. */
+  delete(): void;
+  /** Recovery: where the positions of one of its numbers go on, and up to where entries may have been delivered before the stop. */
+  restoreFacts(number: QueueNo, nextPosition: number, deliveredUpTo: number): void;
+  /** Recovery: entries of one of its numbers, ascending. Writes nothing and wakes nobody. */
+  restore(number: QueueNo, run: readonly StoredEntry[]): void;
+  /** Before a clean stop: the redelivered mark is set back to what was really delivered. */
+  settleMark(): void;
 }
 
 /** Counters for people; plain integers that only grow. */

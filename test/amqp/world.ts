@@ -17,7 +17,7 @@ import { BrokerNode, type NodeOptions } from '../../src/node/node.ts';
 import type { VHost } from '../../src/node/vhost.ts';
 import { EMPTY_TABLE } from '../../src/protocol/field-table.ts';
 import { ChunkPool } from '../../src/protocol/frame-writer.ts';
-import type { ClassicQueue } from '../../src/queue/classic-queue.ts';
+import type { DeclaredQueue } from '../../src/queue/queue.ts';
 import { memoryStore } from '../../src/store/log-store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { FaultyStore, faultyStore } from '../support/faulty-engine.ts';
@@ -320,7 +320,7 @@ export class World {
     return this.node.vhosts.get('/')!;
   }
 
-  queue(name: string): ClassicQueue {
+  queue(name: string): DeclaredQueue {
     return this.vhost.queues.get(name)!;
   }
 
@@ -432,7 +432,7 @@ export class World {
     if (this.store instanceof FaultyStore) this.store.engine.release();
     for (const connection of [...this.node.connections]) connection.destroy();
     await this.settle();
-    this.node.wheel.stop();
+    this.node.stopTimers();
     await this.store.close().catch(() => {});
   }
 }

@@ -13,8 +13,7 @@ import { recover } from '../../src/node/recovery.ts';
 import type { VHost } from '../../src/node/vhost.ts';
 import { tableOf } from '../../src/protocol/field-table.ts';
 import { type BasicProperties, NO_PROPERTIES } from '../../src/protocol/properties.ts';
-import type { ClassicQueue } from '../../src/queue/classic-queue.ts';
-import type { Queue } from '../../src/queue/queue.ts';
+import type { DeclaredQueue, Queue } from '../../src/queue/queue.ts';
 import { memoryStore } from '../../src/store/log-store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { until } from '../store/harness.ts';
@@ -112,7 +111,7 @@ export class NodeKit {
     args: Record<string, unknown> = {},
     flags: { durable?: boolean; exclusive?: boolean; autoDelete?: boolean } = {},
     caller: Caller = BROKER,
-  ): ClassicQueue {
+  ): DeclaredQueue {
     const declared = { name, durable: true, exclusive: false, autoDelete: false, ...flags };
     return this.vhost.declareQueue({ ...declared, arguments: tableOf(args) }, caller);
   }
@@ -189,7 +188,7 @@ export class NodeKit {
     for (const vhost of this.node.vhosts.values())
       for (const queue of vhost.queues.values()) queue.settleMark();
     this.run();
-    this.node.wheel.stop();
+    this.node.stopTimers();
     await this.store.close();
   }
 

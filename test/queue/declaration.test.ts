@@ -95,6 +95,14 @@ describe('an argument of a queue', () => {
 describe('the options of a queue', () => {
   it('without arguments have no limits', () => {
     expect(queueOptions(tableOf({}))).toEqual({
+      type: 'classic',
+      expiresMs: Number.POSITIVE_INFINITY,
+      deadLetterStrategy: 'at-most-once',
+      priorityMax: 0,
+      deliveryLimit: Number.POSITIVE_INFINITY,
+      consumerTimeoutMs: null,
+      retry: null,
+      orderingKey: null,
       lengthMax: Number.POSITIVE_INFINITY,
       bytesMax: Number.POSITIVE_INFINITY,
       bounded: false,
@@ -118,7 +126,7 @@ describe('the options of a queue', () => {
         'x-single-active-consumer': true,
       }),
     );
-    expect(options).toEqual({
+    expect(options).toMatchObject({
       lengthMax: 5,
       bytesMax: 7,
       bounded: true,

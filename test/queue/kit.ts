@@ -13,8 +13,9 @@ import { type BasicProperties, NO_PROPERTIES } from '../../src/protocol/properti
 import { ClassicQueue } from '../../src/queue/classic-queue.ts';
 import type { QueueDeclaration } from '../../src/queue/declaration.ts';
 import { MemoryBudget } from '../../src/queue/memory-budget.ts';
-import type { Consumer } from '../../src/queue/queue.ts';
-import type { QueueContext, QueueHost } from '../../src/queue/queue-context.ts';
+import type { Consumer, DeclaredQueue } from '../../src/queue/queue.ts';
+import { MESSAGE_TICK_MS, type QueueContext, type QueueHost } from '../../src/queue/queue-context.ts';
+import { NO_POLICY } from '../../src/queue/queue-options.ts';
 import { Commits } from '../../src/store/commits.ts';
 import { memoryStore } from '../../src/store/log-store.ts';
 import type { RecoverySink, Shard, ShardListener, Store } from '../../src/store/store.ts';
@@ -97,6 +98,7 @@ export class QueueKit {
   readonly clock = new FakeClock();
   readonly turn: Turn;
   readonly wheel: TimerWheel;
+  readonly messageWheel: TimerWheel;
   readonly memory: MemoryBudget;
   readonly commits = new Commits();
   readonly context: QueueContext;
@@ -105,7 +107,11 @@ export class QueueKit {
   /** What queues had to say about dead messages: queue, reason, body. */
   readonly deaths: string[] = [];
   /** Called instead of noting a death. */
-  onDeath: ((queue: ClassicQueue, message: Message, reason: DeathReason) => void) | null = null;
+  onDeath: ((queue: DeclaredQueue, message: Message, reason: DeathReason) => void) | null = null;
+  /** Queues that expired. */
+  readonly expired: string[] = [];
+  /** Numbers that queues asked for: queue, line, number. */
+  readonly lines: string[] = [];
   /** Queues whose last consumer left. */
   readonly abandoned: string[] = [];
   /** Turns that were asked for. */
@@ -113,6 +119,14 @@ export class QueueKit {
   private scheduledRun: (() => void) | null = null;
   private numbers = 0;
   private readonly host: QueueHost = {
+    numberFor: (queue, line) => {
+      const number = ++this.numbers;
+      this.lines.push(`${queue.name} ${line} ${number}`);
+      return number;
+    },
+    expired: (queue) => {
+      this.expired.push(queue.name);
+    },
     consumersGone: (queue) => {
       this.abandoned.push(queue.name);
     },
@@ -127,6 +141,7 @@ export class QueueKit {
     this.shard = shard;
     this.commits = commits;
     this.wheel = new TimerWheel(this.clock);
+    this.messageWheel = new TimerWheel(this.clock, MESSAGE_TICK_MS);
     this.memory = new MemoryBudget(options.queueMemory, options.totalMemory);
     // Nothing runs a turn but the tests.
     this.turn = new Turn((run) => {
@@ -142,6 +157,7 @@ export class QueueKit {
       turn: this.turn,
       clock: this.clock,
       wheel: this.wheel,
+      messageWheel: this.messageWheel,
       memory: this.memory,
       log: silentLogger,
       commits,
@@ -180,7 +196,7 @@ export class QueueKit {
       arguments: tableOf(args),
       ...flags,
     };
-    return new ClassicQueue(declaration, number, this.context, this.host);
+    return new ClassicQueue(declaration, number, new Map(), NO_POLICY, this.context, this.host);
   }
 
   /** One turn. */

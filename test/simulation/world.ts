@@ -6,7 +6,7 @@ import { Turn } from '../../src/base/turn.ts';
 import type { Entry } from '../../src/message/entry.ts';
 import { BROKER } from '../../src/node/caller.ts';
 import type { FieldValue } from '../../src/protocol/field-table.ts';
-import type { ClassicQueue } from '../../src/queue/classic-queue.ts';
+import type { DeclaredQueue } from '../../src/queue/queue.ts';
 import { MUST_COMMIT, REJECTED } from '../../src/queue/queue.ts';
 import { messageTo, NodeKit } from '../node/kit.ts';
 import { settle as settleEntry, TestConsumer, textOf } from '../queue/kit.ts';
@@ -22,7 +22,7 @@ const ITERATIONS_MAX = 50_000;
 /** A consumer that writes down what it is handed. */
 class LoggingConsumer extends TestConsumer {
   log: Delivery[] | null = null;
-  queue: ClassicQueue | null = null;
+  queue: DeclaredQueue | null = null;
 
   override settled(entry: Entry): void {
     super.settled(entry);
@@ -39,7 +39,7 @@ class LoggingConsumer extends TestConsumer {
 export interface WorldConsumer {
   readonly real: LoggingConsumer;
   readonly model: ModelConsumer;
-  readonly realQueue: ClassicQueue;
+  readonly realQueue: DeclaredQueue;
   readonly queue: ModelQueue;
 }
 
@@ -296,7 +296,7 @@ export class World {
       remember();
     }
     const { durableTicket } = this.kit.node.shard;
-    this.kit.node.wheel.stop();
+    this.kit.node.stopTimers();
     this.store.crash();
     this.scheduled = null;
     this.loseTransient(true);
@@ -569,7 +569,7 @@ export class World {
     }
   }
 
-  private queue(name: string): ClassicQueue {
+  private queue(name: string): DeclaredQueue {
     return this.kit.vhost.queues.get(name)!;
   }
 

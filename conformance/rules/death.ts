@@ -1,0 +1,4 @@
+// Dead-lettering: section 8.
+import type { Rule } from '../rules.ts';
+
+export const deathRules: readonly Rule[] = [];

@@ -1,0 +1,4 @@
+// Delayed messages and deduplication.
+import type { Rule } from '../rules.ts';
+
+export const delaysRules: readonly Rule[] = [];
