@@ -58,6 +58,14 @@ export function skipTable(buf: Buffer, at: number, end: number): number {
   return skipEntries(buf, at, end, TABLE_DEPTH_MAX);
 }
 
+/**
+ * The offset behind the field (name and value) at `at` of a table whose fields end at `stop`, for those who look through a table's bytes.
+ * @throws as `decodeTable`
+ */
+export function skipField(buf: Buffer, at: number, stop: number): number {
+  return skipValue(buf, at + 1 + buf[at]!, stop, TABLE_DEPTH_MAX);
+}
+
 /** Octets that `writeTable` writes, its length included. */
 export function tableByteLength(table: FieldTable): number {
   let length = 4;
