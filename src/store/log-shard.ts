@@ -186,7 +186,7 @@ export class LogShard implements Shard {
     return this.#ticket;
   }
 
-  returned(queue: QueueNo, position: Position, returns: number): Ticket {
+  returned(queue: QueueNo, position: Position, tries: number, dueAt: number): Ticket {
     if (this.#ended !== null) return this.#ticket;
     const log = this.#known(queue);
     if (log === null) return this.#use();
@@ -194,9 +194,9 @@ export class LogShard implements Shard {
     if (segment?.isLive(position) !== true) return this.#use();
     this.#open.used = true;
     if (segment.persistent > 0) this.#open.sync = true;
-    segment.returns ??= new Map();
-    segment.returns.set(position - segment.first, returns);
-    if (segment.returns.size >= this.#state.options.returnsFold) this.#space.fold(log, segment);
+    segment.returned ??= new Map();
+    segment.returned.set(position - segment.first, { tries, dueAt });
+    if (segment.returned.size >= this.#state.options.returnsFold) this.#space.fold(log, segment);
     if (segment.state !== OPEN && !segment.dirty) this.#open.change(log, segment);
     return this.#ticket;
   }

@@ -27,6 +27,8 @@ export class LogState {
   readonly tally: Tally;
   readonly pool: BlockPool;
   readonly reclaim: Reclaim;
+  /** True while the engine says that the content is of an older format than what is written now. */
+  formatOutdated: boolean;
   nextSegment: number;
   nextPack: number;
   /** Segments that are not GONE. */
@@ -41,9 +43,10 @@ export class LogState {
   /** Queues with so many new small segments that merging is worth a look. */
   readonly crowded = new Set<QueueLog>();
 
-  constructor(engine: KeyValueEngine, options: LogOptions, head: Head | null) {
+  constructor(engine: KeyValueEngine, options: LogOptions, head: Head | null, formatOutdated: boolean) {
     this.engine = engine;
     this.options = options;
+    this.formatOutdated = formatOutdated;
     this.tally = head === null ? new Tally(0, 0) : new Tally(head.keys, head.hash);
     this.nextSegment = head === null ? 1 : head.nextSegment;
     this.nextPack = head === null ? 1 : head.nextPack;

@@ -10,7 +10,14 @@ import { MemoryEngine } from './memory-engine.ts';
 import { LEVEL_DEFAULTS, type LevelOptions, LOG_DEFAULTS, type LogOptions } from './options.ts';
 import type { Shard, ShardListener, Store } from './store.ts';
 import { StoreError } from './store.ts';
-import { decodeFormat, decodeHead, encodeFormat, FORMAT_VERSION, type Head } from './values.ts';
+import {
+  decodeFormat,
+  decodeHead,
+  encodeFormat,
+  FORMAT_OLDEST,
+  FORMAT_VERSION,
+  type Head,
+} from './values.ts';
 
 /** The queue log on disk, in a LevelDB of its own. What is left out has the defaults of options.ts. */
 export function openLevelStore(
@@ -41,7 +48,8 @@ export class LogStore implements Store {
     if (this.#shard !== null) throw new StoreError('locked', 'The store is already open.');
     await this.#engine.open();
     try {
-      const head = await this.#check();
+      const found = await this.#check();
+      const head = found === null ? null : found.head;
       if (head?.clean === false) {
         this.#options.logger.info(
           'the store was not closed when it was last used; what was confirmed is in it',
@@ -51,7 +59,7 @@ export class LogStore implements Store {
         );
       }
       this.#shard = new LogShard(
-        new LogState(this.#engine, this.#options, head),
+        new LogState(this.#engine, this.#options, head, found !== null && found.version < FORMAT_VERSION),
         listener,
         head === null ? 0 : head.commit,
       );
@@ -73,8 +81,8 @@ export class LogStore implements Store {
     }
   }
 
-  /** Checks the version, writes it into a new store, and returns the newest commit's head; null when there is none yet. */
-  async #check(): Promise<Head | null> {
+  /** Checks the version, writes it into a new store, and returns the newest commit's head; null for a store that is new. */
+  async #check(): Promise<{ readonly version: number; readonly head: Head | null } | null> {
     const format = await this.#get(FORMAT_KEY);
     const head = await this.#get(HEAD_KEY);
     if (format === null) {
@@ -84,14 +92,14 @@ export class LogStore implements Store {
     }
     const version = decodeFormat(format);
     if (version === null) throw this.#notOurs();
-    if (version !== FORMAT_VERSION) {
+    if (version < FORMAT_OLDEST || version > FORMAT_VERSION) {
       throw new StoreError(
         'format',
-        `${this.#where()} has format ${version}; this version of Leveret reads format ${FORMAT_VERSION}. ` +
+        `${this.#where()} has format ${version}; this version of Leveret reads formats ${FORMAT_OLDEST} to ${FORMAT_VERSION}. ` +
           'Start the version that wrote it, or give this one another folder. Nothing was changed.',
       );
     }
-    if (head === null) return null;
+    if (head === null) return { version, head: null };
     const decoded = decodeHead(head);
     if (decoded === null) {
       throw new StoreError(
@@ -100,7 +108,7 @@ export class LogStore implements Store {
           'or, if what it held may be lost, move it away and start with an empty one.',
       );
     }
-    return decoded;
+    return { version, head: decoded };
   }
 
   #notOurs(): StoreError {

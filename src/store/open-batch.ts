@@ -6,12 +6,19 @@
 import { assert } from '../base/assert.ts';
 import { BodyPack } from './body-pack.ts';
 import type { WriteBatch } from './engine.ts';
-import { definitionKey, HEAD_KEY, markKey, packKey, segmentKey, settlementKey } from './keys.ts';
+import { definitionKey, FORMAT_KEY, HEAD_KEY, markKey, packKey, segmentKey, settlementKey } from './keys.ts';
 import type { LogState } from './log-state.ts';
 import type { QueueLog } from './queue-log.ts';
 import { PACK_LINE_BYTES, RECORDS_AT, RecordCursor, sealSegment, writeRecordHead } from './records.ts';
 import { FLIGHT, GONE, OPEN, type PackUse, type Segment } from './segment.ts';
-import { encodeDefinition, encodeHead, encodeMark, encodeSettlement, tallyHash } from './values.ts';
+import {
+  encodeDefinition,
+  encodeFormat,
+  encodeHead,
+  encodeMark,
+  encodeSettlement,
+  tallyHash,
+} from './values.ts';
 
 /** Room of the first body pack of a batch; each further one has twice as much, up to a segment's limit. */
 const PACK_BYTES_FIRST = 16 * 1024;
@@ -197,6 +204,10 @@ export class OpenBatch {
     this.bytes = 0;
     if (operations.operations === 0) return null;
     operations.put(HEAD_KEY, this.head(commit, false));
+    if (state.formatOutdated) {
+      state.formatOutdated = false;
+      operations.put(FORMAT_KEY, encodeFormat());
+    }
     this.#operations = state.engine.batch();
     return operations;
   }
@@ -269,7 +280,7 @@ export class OpenBatch {
     this.#state.account(segment);
     this.flightSegments.push(segment);
     this.#countSmall(queue, segment);
-    if (segment.returns !== null) this.#putSettlement(queue, segment);
+    if (segment.returned !== null) this.#putSettlement(queue, segment);
   }
 
   #countSmall(queue: QueueLog, segment: Segment): void {

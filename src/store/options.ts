@@ -25,7 +25,7 @@ export interface LogOptions {
   readonly deadShareMin: number;
   /** A segment is worth rewriting when at most this share of its entries lives. */
   readonly rewriteShareMax: number;
-  /** A segment that remembers so many failed deliveries is rewritten, which stores them in its records. */
+  /** A segment that remembers of so many entries that they came back is rewritten, which stores them in its records. */
   readonly returnsFold: number;
   /** Deleted bytes from which on the engine is asked to give their room back to the disk. */
   readonly reclaimBytes: number;

@@ -77,7 +77,7 @@ export class QueueLog {
     segment.buffer = null;
     segment.packs = null;
     segment.dead = null;
-    segment.returns = null;
+    segment.returned = null;
     this.gone++;
     if (this.open === segment) this.open = null;
   }

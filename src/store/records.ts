@@ -4,25 +4,26 @@
 //   segment   0 crc32 u32 | 4 version u8 | 5 zero | 6 packs u16 | 8 count u32 | 12 first u48 | 18 last u48 | 24 recordsEnd u32
 //             | 28 sharedBytes u32 | 32 records | packs times (pack u48, entries that name it u32)
 //   record    flags u8 | [distance to the previous position, varint; else 1] | length varint | [lane u8] | [expiresAt u48]
-//             | [returns u32] | [pack u48, index in the pack u32] or `length` bytes
+//             | [tries u32] | [dueAt u48] | [pack u48, index in the pack u32] or `length` bytes
 
 import type { EnqueueOptions, Lane, Position } from './store.ts';
-import { CRC_BYTES, FORMAT_VERSION, sealValue } from './values.ts';
+import { CRC_BYTES, FORMAT_OLDEST, FORMAT_VERSION, sealValue } from './values.ts';
 
 /** Where the records of a segment begin. */
 export const RECORDS_AT = 32;
 /** Most bytes that a record needs besides the message. */
-export const RECORD_HEAD_MAX = 32;
+export const RECORD_HEAD_MAX = 40;
 /** Bytes of one line of the pack table. */
 export const PACK_LINE_BYTES = 10;
 
 const HAS_LANE = 1;
 const HAS_EXPIRY = 2;
-const HAS_RETURNS = 4;
+const HAS_TRIES = 4;
 const IS_TRANSIENT = 8;
 const IS_SHARED = 16;
 const HAS_DISTANCE = 32;
-const KNOWN_FLAGS = 63;
+const HAS_DUE = 64;
+const KNOWN_FLAGS = 127;
 
 function writeVarint(target: Buffer, at: number, value: number): number {
   let rest = value;
@@ -54,11 +55,13 @@ export function writeRecordHead(
   }
   const lane = options?.lane ?? 0;
   const expiresAt = options?.expiresAt ?? 0;
-  const returns = options?.returns ?? 0;
+  const tries = options?.tries ?? 0;
+  const dueAt = options?.dueAt ?? 0;
   target[at++] =
     (lane === 0 ? 0 : HAS_LANE) |
     (expiresAt === 0 ? 0 : HAS_EXPIRY) |
-    (returns === 0 ? 0 : HAS_RETURNS) |
+    (tries === 0 ? 0 : HAS_TRIES) |
+    (dueAt === 0 ? 0 : HAS_DUE) |
     (options?.transient === true ? IS_TRANSIENT : 0) |
     (pack === 0 ? 0 : IS_SHARED) |
     (distance === 1 ? 0 : HAS_DISTANCE);
@@ -66,7 +69,8 @@ export function writeRecordHead(
   at = writeVarint(target, at, length);
   if (lane !== 0) target[at++] = lane;
   if (expiresAt !== 0) at = target.writeUIntLE(expiresAt, at, 6);
-  if (returns !== 0) at = target.writeUInt32LE(returns, at);
+  if (tries !== 0) at = target.writeUInt32LE(tries, at);
+  if (dueAt !== 0) at = target.writeUIntLE(dueAt, at, 6);
   if (pack !== 0) {
     at = target.writeUIntLE(pack, at, 6);
     at = target.writeUInt32LE(index, at);
@@ -79,7 +83,8 @@ export class RecordCursor implements EnqueueOptions {
   position: Position = 0;
   lane: Lane = 0;
   expiresAt = 0;
-  returns = 0;
+  tries = 0;
+  dueAt = 0;
   transient = false;
   /** Body pack that holds the message, 0 when it stands in the record. */
   pack = 0;
@@ -135,10 +140,15 @@ export class RecordCursor implements EnqueueOptions {
       this.expiresAt = at + 6 <= recordsEnd ? segment.readUIntLE(at, 6) : 0;
       at += 6;
     }
-    this.returns = 0;
-    if ((flags & HAS_RETURNS) !== 0) {
-      this.returns = at + 4 <= recordsEnd ? segment.readUInt32LE(at) : 0;
+    this.tries = 0;
+    if ((flags & HAS_TRIES) !== 0) {
+      this.tries = at + 4 <= recordsEnd ? segment.readUInt32LE(at) : 0;
       at += 4;
+    }
+    this.dueAt = 0;
+    if ((flags & HAS_DUE) !== 0) {
+      this.dueAt = at + 6 <= recordsEnd ? segment.readUIntLE(at, 6) : 0;
+      at += 6;
     }
     this.transient = (flags & IS_TRANSIENT) !== 0;
     this.pack = 0;
@@ -194,7 +204,9 @@ export function sealSegment(segment: Buffer, header: SegmentHeader): void {
 
 /** Header of an intact segment; null when it makes no sense. */
 export function readSegmentHeader(segment: Buffer): SegmentHeader | null {
-  if (segment.length < RECORDS_AT || segment[CRC_BYTES] !== FORMAT_VERSION) return null;
+  if (segment.length < RECORDS_AT) return null;
+  const version = segment[CRC_BYTES]!;
+  if (version < FORMAT_OLDEST || version > FORMAT_VERSION) return null;
   const packs = segment.readUInt16LE(6);
   const recordsEnd = segment.readUInt32LE(24);
   if (recordsEnd < RECORDS_AT || recordsEnd + packs * PACK_LINE_BYTES !== segment.length) return null;

@@ -18,6 +18,7 @@ import {
   decodeMark,
   decodeSettlement,
   isIntact,
+  type Returned,
   type Settlement,
   tallyHash,
 } from './values.ts';
@@ -205,7 +206,7 @@ class Recovery {
       this.#noSettlementLeft();
     if (settlement.first !== segment.first) throw this.#damagedKey(key, 'does not fit its settlement');
     segment.dead = settlement.dead as Uint8Array | null;
-    segment.returns = settlement.returns as Map<number, number> | null;
+    segment.returned = settlement.returned as Map<number, Returned> | null;
     segment.settled = true;
     segment.settlementHash = this.#settlementHash;
     this.#settlement = null;

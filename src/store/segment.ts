@@ -7,6 +7,7 @@
 import type { BodyPack } from './body-pack.ts';
 import { RECORDS_AT } from './records.ts';
 import type { Position } from './store.ts';
+import type { Returned } from './values.ts';
 
 /** In the open batch: entries are still appended to it, or its bytes are complete but not sealed. */
 export const OPEN = 0;
@@ -46,8 +47,8 @@ export class Segment {
   sharedBytes = 0;
   /** Bit per position from `first` on; null while everything is alive. */
   dead: Uint8Array | null = null;
-  /** Failed deliveries by offset, as far as the records do not say it. */
-  returns: Map<number, number> | null = null;
+  /** What was told of entries by `returned`, by offset, as far as the records do not say it. */
+  returned: Map<number, Returned> | null = null;
   /** The bytes, while it is open or in flight. */
   buffer: Buffer | null;
   /** True when somebody was handed a view of `buffer`: it may not be moved within nor used again. */
@@ -109,7 +110,7 @@ export class Segment {
     if (offset < 0 || position > this.last || this.live === 0) return false;
     if (!this.#set(offset)) return false;
     this.live--;
-    if (this.returns !== null) this.returns.delete(offset);
+    if (this.returned !== null) this.returned.delete(offset);
     return true;
   }
 
@@ -122,7 +123,7 @@ export class Segment {
   killAll(): void {
     this.live = 0;
     this.dead = null;
-    this.returns = null;
+    this.returned = null;
   }
 
   /** Bytes that it keeps from being freed, messages in packs included. */

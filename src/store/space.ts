@@ -141,7 +141,7 @@ export class Space {
   #foldOne(): boolean {
     for (const [segment, queue] of this.#folds) {
       this.#folds.delete(segment);
-      if (segment.state !== STORED || segment.live === 0 || segment.returns === null) continue;
+      if (segment.state !== STORED || segment.live === 0 || segment.returned === null) continue;
       this.#begin(queue, [segment]);
       return true;
     }
@@ -279,8 +279,11 @@ export class Space {
     while (cursor.read(bytes, segment.recordsEnd)) {
       const { position } = cursor;
       if (!segment.isLive(position)) continue;
-      const returns = segment.returns === null ? undefined : segment.returns.get(position - segment.first);
-      if (returns !== undefined) cursor.returns = returns;
+      const returned = segment.returned === null ? undefined : segment.returned.get(position - segment.first);
+      if (returned !== undefined) {
+        cursor.tries = returned.tries;
+        cursor.dueAt = returned.dueAt;
+      }
       const home = cursor.pack === 0 ? null : (packs.get(cursor.pack) ?? null);
       const pack = home === null ? cursor.pack : 0;
       let at = writeRecordHead(

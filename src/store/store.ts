@@ -37,8 +37,10 @@ export interface EnqueueOptions {
   readonly lane?: Lane;
   /** Absolute deadline in ms since the epoch; 0 = none. */
   readonly expiresAt?: number;
-  /** Failed deliveries so far. */
-  readonly returns?: number;
+  /** See `Shard.returned`; default 0. */
+  readonly tries?: number;
+  /** See `Shard.returned`; default 0. */
+  readonly dueAt?: number;
   /** Written only to relieve memory (paging): readable until the process ends, gone at recovery, not waited for by anyone. */
   readonly transient?: boolean;
 }
@@ -48,7 +50,10 @@ export interface StoredEntry {
   readonly position: Position;
   readonly lane: Lane;
   readonly expiresAt: number;
-  readonly returns: number;
+  /** What the queue remembered of the entry's failed deliveries last. */
+  readonly tries: number;
+  /** Time it was given last, in ms since the epoch; 0 = none. */
+  readonly dueAt: number;
   readonly transient: boolean;
   /** Buffer that holds the message, at `start` (inclusive) … `end` (exclusive). Never written to again by the store. */
   readonly buffer: Buffer;
@@ -122,8 +127,12 @@ export interface Shard {
   clear(queue: QueueNo, upTo: Position, keep: readonly Position[]): Ticket;
   /** Forgets a queue and all of its entries. */
   dropQueue(queue: QueueNo): Ticket;
-  /** A delivery came back: its count is stored (x-delivery-count), the position does not change. */
-  returned(queue: QueueNo, position: Position, returns: number): Ticket;
+  /**
+   * An entry came back to its queue, or is to wait there; its position does not change. Both numbers replace those stored with it.
+   * @param tries what the queue wants to remember of the entry's failed deliveries, u32; the store does not look at it
+   * @param dueAt time the entry waits for, in ms since the epoch, below 2^48; 0 = none. The store keeps it and does nothing by it
+   */
+  returned(queue: QueueNo, position: Position, tries: number, dueAt: number): Ticket;
   /**
    * Everything of the lane with position <= upTo may have been delivered: after a crash it makes the `redelivered` mark.
    * The caller delivers an entry only when the mark that covers it is durable, or is in the same or an earlier batch than the entry.

@@ -5,22 +5,31 @@ import type { PackView } from './body-pack.ts';
 import type { RecordCursor } from './records.ts';
 import type { Segment } from './segment.ts';
 import type { Lane, Position, StoredEntry } from './store.ts';
+import type { Returned } from './values.ts';
 
 class Entry implements StoredEntry {
   readonly position: Position;
   readonly lane: Lane;
   readonly expiresAt: number;
-  readonly returns: number;
+  readonly tries: number;
+  readonly dueAt: number;
   readonly transient: boolean;
   readonly buffer: Buffer;
   readonly start: number;
   readonly end: number;
 
-  constructor(record: RecordCursor, returns: number, buffer: Buffer, start: number, end: number) {
+  constructor(
+    record: RecordCursor,
+    returned: Returned | undefined,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ) {
     this.position = record.position;
     this.lane = record.lane;
     this.expiresAt = record.expiresAt;
-    this.returns = returns;
+    this.tries = returned === undefined ? record.tries : returned.tries;
+    this.dueAt = returned === undefined ? record.dueAt : returned.dueAt;
     this.transient = record.transient;
     this.buffer = buffer;
     this.start = start;
@@ -38,11 +47,11 @@ export function entryOf(
   bytes: Buffer,
   pack: PackView | null,
 ): StoredEntry | null {
-  const counted = segment.returns === null ? undefined : segment.returns.get(record.position - segment.first);
-  const returns = counted === undefined ? record.returns : counted;
-  if (record.pack === 0) return new Entry(record, returns, bytes, record.start, record.next);
+  const returned =
+    segment.returned === null ? undefined : segment.returned.get(record.position - segment.first);
+  if (record.pack === 0) return new Entry(record, returned, bytes, record.start, record.next);
   if (pack === null || record.index + 1 >= pack.starts.length) return null;
   const start = pack.starts[record.index]!;
   const end = pack.starts[record.index + 1]!;
-  return end - start === record.length ? new Entry(record, returns, pack.buffer, start, end) : null;
+  return end - start === record.length ? new Entry(record, returned, pack.buffer, start, end) : null;
 }

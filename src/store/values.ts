@@ -5,8 +5,13 @@
 import { crc32 } from 'node:zlib';
 import type { Lane, Position } from './store.ts';
 
-/** Version of the whole layout: keys, values, records. A store of another version is refused. */
-export const FORMAT_VERSION = 1;
+/**
+ * Version of the whole layout: keys, values, records. A store of a later version is refused. What each brought:
+ * 1 the first; 2 entries that wait for a time: a field of the record, and lines of the settlement that have it.
+ */
+export const FORMAT_VERSION = 2;
+/** Oldest version that is read. What is written is of the newest; a store becomes of that version with its next commit. */
+export const FORMAT_OLDEST = 1;
 /** Bytes of the checksum in front of every value. */
 export const CRC_BYTES = 4;
 
@@ -155,42 +160,63 @@ export function decodeMark(value: Buffer): Mark | null {
 export interface Settlement {
   readonly first: Position;
   readonly dead: Uint8Array | null;
-  /** Failed deliveries by offset from `first`. */
-  readonly returns: ReadonlyMap<number, number> | null;
+  /** By offset from `first`, what `Shard.returned` told of living entries last. */
+  readonly returned: ReadonlyMap<number, Returned> | null;
 }
 
+/** What `Shard.returned` told of an entry. */
+export interface Returned {
+  readonly tries: number;
+  readonly dueAt: number;
+}
+
+// settlement   0 crc32 u32 | 4 first u48 | 10 full bytes u32 | 14 further bytes u32 | 18 lines u24 | 21 kind of line u8 | 22 bitmap | lines
+// line         offset u32 | tries u32 | in lines of kind 1: dueAt u48
+// Before format 2 the kind was the upper byte of the number of lines, which never came so far.
 const SETTLEMENT_FIXED_BYTES = CRC_BYTES + 6 + 4 + 4 + 4;
-const SETTLEMENT_RETURN_BYTES = 8;
+const LINES_PLAIN = 0;
+const LINES_WITH_TIME = 1;
+const LINE_PLAIN_BYTES = 8;
+const LINE_WITH_TIME_BYTES = 14;
 
 // Queues are mostly emptied from the front, so the leading full bytes of the bitmap are counted instead of written.
 export function encodeSettlement(settlement: Settlement): Buffer {
-  const { dead, returns } = settlement;
+  const { dead, returned } = settlement;
   let from = 0;
   let to = dead === null ? 0 : dead.length;
   if (dead !== null) {
     while (to > 0 && dead[to - 1] === 0) to--;
     while (from < to && dead[from] === 0xff) from++;
   }
-  const returned = returns === null ? 0 : returns.size;
-  const value = Buffer.allocUnsafe(SETTLEMENT_FIXED_BYTES + (to - from) + returned * SETTLEMENT_RETURN_BYTES);
+  const lines = returned === null ? 0 : returned.size;
+  const kind = returned !== null && hasTimes(returned) ? LINES_WITH_TIME : LINES_PLAIN;
+  const lineBytes = kind === LINES_PLAIN ? LINE_PLAIN_BYTES : LINE_WITH_TIME_BYTES;
+  const value = Buffer.allocUnsafe(SETTLEMENT_FIXED_BYTES + (to - from) + lines * lineBytes);
   value.writeUIntLE(settlement.first, 4, 6);
   value.writeUInt32LE(from, 10);
   value.writeUInt32LE(to - from, 14);
-  value.writeUInt32LE(returned, 18);
+  value.writeUIntLE(lines, 18, 3);
+  value[21] = kind;
   let at = SETTLEMENT_FIXED_BYTES;
   if (dead !== null && to > from) {
     value.set(dead.subarray(from, to), at);
     at += to - from;
   }
-  if (returns !== null) {
-    for (const [offset, count] of returns) {
+  if (returned !== null) {
+    for (const [offset, { tries, dueAt }] of returned) {
       value.writeUInt32LE(offset, at);
-      value.writeUInt32LE(count, at + 4);
-      at += SETTLEMENT_RETURN_BYTES;
+      value.writeUInt32LE(tries, at + 4);
+      if (kind === LINES_WITH_TIME) value.writeUIntLE(dueAt, at + LINE_PLAIN_BYTES, 6);
+      at += lineBytes;
     }
   }
   sealValue(value);
   return value;
+}
+
+function hasTimes(returned: ReadonlyMap<number, Returned>): boolean {
+  for (const { dueAt } of returned.values()) if (dueAt !== 0) return true;
+  return false;
 }
 
 /** Null when an intact value is still not a settlement. */
@@ -198,20 +224,24 @@ export function decodeSettlement(value: Buffer): Settlement | null {
   if (value.length < SETTLEMENT_FIXED_BYTES) return null;
   const full = value.readUInt32LE(10);
   const length = value.readUInt32LE(14);
-  const returned = value.readUInt32LE(18);
-  if (value.length !== SETTLEMENT_FIXED_BYTES + length + returned * SETTLEMENT_RETURN_BYTES) return null;
+  const lines = value.readUIntLE(18, 3);
+  const kind = value[21];
+  if (kind !== LINES_PLAIN && kind !== LINES_WITH_TIME) return null;
+  const lineBytes = kind === LINES_PLAIN ? LINE_PLAIN_BYTES : LINE_WITH_TIME_BYTES;
+  if (value.length !== SETTLEMENT_FIXED_BYTES + length + lines * lineBytes) return null;
   if (full + length > value.length * 8 + SETTLEMENT_BITMAP_MAX) return null;
   const dead = new Uint8Array(full + length);
   dead.fill(0xff, 0, full);
   let at = SETTLEMENT_FIXED_BYTES;
   dead.set(value.subarray(at, at + length), full);
   at += length;
-  let returns: Map<number, number> | null = null;
-  for (; at < value.length; at += SETTLEMENT_RETURN_BYTES) {
-    returns ??= new Map();
-    returns.set(value.readUInt32LE(at), value.readUInt32LE(at + 4));
+  let returned: Map<number, Returned> | null = null;
+  for (; at < value.length; at += lineBytes) {
+    const dueAt = kind === LINES_PLAIN ? 0 : value.readUIntLE(at + LINE_PLAIN_BYTES, 6);
+    returned ??= new Map();
+    returned.set(value.readUInt32LE(at), { tries: value.readUInt32LE(at + 4), dueAt });
   }
-  return { first: value.readUIntLE(4, 6), dead: dead.length === 0 ? null : dead, returns };
+  return { first: value.readUIntLE(4, 6), dead: dead.length === 0 ? null : dead, returned };
 }
 
 /** Largest bitmap a settlement may ask for, in bytes; more is damage. */

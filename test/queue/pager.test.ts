@@ -9,7 +9,7 @@ type Answer = (error: Error | null, entries: readonly StoredEntry[]) => void;
 
 function stored(position: number): StoredEntry {
   const buffer = Buffer.from('x');
-  return { position, lane: 0, expiresAt: 0, returns: 0, transient: false, buffer, start: 0, end: 1 };
+  return { position, lane: 0, expiresAt: 0, tries: 0, dueAt: 0, transient: false, buffer, start: 0, end: 1 };
 }
 
 /** A queue with room or without, and a store whose reads are answered by hand. */

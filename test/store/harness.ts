@@ -67,12 +67,13 @@ export interface PlainEntry {
   readonly text: string;
   readonly lane: Lane;
   readonly expiresAt: number;
-  readonly returns: number;
+  readonly tries: number;
+  readonly dueAt: number;
 }
 
 export function plain(entry: StoredEntry): PlainEntry {
-  const { position, buffer, start, end, lane, expiresAt, returns } = entry;
-  return { position, text: buffer.toString('latin1', start, end), lane, expiresAt, returns };
+  const { position, buffer, start, end, lane, expiresAt, tries, dueAt } = entry;
+  return { position, text: buffer.toString('latin1', start, end), lane, expiresAt, tries, dueAt };
 }
 
 /** What recovery handed over. */

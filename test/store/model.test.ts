@@ -106,10 +106,16 @@ class Run {
     if (this.random.chance(0.5)) return null;
     return {
       lane: this.random.below(3),
-      expiresAt: this.random.chance(0.3) ? 1_700_000_000_000 + this.random.below(1e9) : 0,
-      returns: this.random.below(3),
+      expiresAt: this.someTime(),
+      tries: this.random.below(3),
+      dueAt: this.someTime(),
       transient: this.random.chance(0.2),
     };
+  }
+
+  /** Mostly none. */
+  someTime(): number {
+    return this.random.chance(0.3) ? 1_700_000_000_000 + this.random.below(1e9) : 0;
   }
 
   call(): void {
@@ -124,9 +130,9 @@ class Run {
     } else if (what < 82) {
       this.fanOut();
     } else if (what < 88) {
-      const [position, returns] = [this.somePosition(queue), this.random.below(9)];
-      this.change(shard.returned(queue, position, returns), (model) =>
-        model.returned(queue, position, returns),
+      const [position, tries, dueAt] = [this.somePosition(queue), this.random.below(9), this.someTime()];
+      this.change(shard.returned(queue, position, tries, dueAt), (model) =>
+        model.returned(queue, position, tries, dueAt),
       );
     } else if (what < 92) {
       const used = this.model.queues.get(queue)?.used ?? 0;

@@ -39,7 +39,8 @@ export class Model {
       text,
       lane: options?.lane ?? 0,
       expiresAt: options?.expiresAt ?? 0,
-      returns: options?.returns ?? 0,
+      tries: options?.tries ?? 0,
+      dueAt: options?.dueAt ?? 0,
       transient: options?.transient ?? false,
     });
   }
@@ -55,11 +56,11 @@ export class Model {
     queue.entries = queue.entries.filter(({ position }) => position > upTo || keep.includes(position));
   }
 
-  returned(number: QueueNo, position: Position, returns: number): void {
+  returned(number: QueueNo, position: Position, tries: number, dueAt: number): void {
     const queue = this.queues.get(number);
     if (queue === undefined) return;
     queue.entries = queue.entries.map((entry) =>
-      entry.position === position ? { ...entry, returns } : entry,
+      entry.position === position ? { ...entry, tries, dueAt } : entry,
     );
   }
 
@@ -98,8 +99,8 @@ export class Model {
   }
 }
 
-export function plainOf({ position, text, lane, expiresAt, returns }: ModelEntry): PlainEntry {
-  return { position, text, lane, expiresAt, returns };
+export function plainOf({ position, text, lane, expiresAt, tries, dueAt }: ModelEntry): PlainEntry {
+  return { position, text, lane, expiresAt, tries, dueAt };
 }
 
 /** What a store recovered, in the same form. */

@@ -26,7 +26,8 @@ const record = fc.record({
   length: fc.oneof(fc.integer({ min: 0, max: 300 }), fc.integer({ min: 0, max: 70_000 })),
   lane: fc.integer({ min: 0, max: 255 }),
   expiresAt: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: U48 })),
-  returns: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 2 ** 32 - 1 })),
+  tries: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 2 ** 32 - 1 })),
+  dueAt: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: U48 })),
   transient: fc.boolean(),
   pack: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: U48 })),
   index: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
@@ -53,8 +54,8 @@ describe('records', () => {
           for (const { distance, index, ...rest } of records) {
             expect(cursor.read(segment, at)).toBe(true);
             position += distance;
-            const { lane, expiresAt, returns, transient, pack, length } = cursor;
-            expect({ lane, expiresAt, returns, transient, pack, length }).toEqual(rest);
+            const { lane, expiresAt, tries, dueAt, transient, pack, length } = cursor;
+            expect({ lane, expiresAt, tries, dueAt, transient, pack, length }).toEqual(rest);
             expect(cursor.position).toBe(position);
             if (pack !== 0) expect(cursor.index).toBe(index);
           }
@@ -84,20 +85,19 @@ describe('records', () => {
 
 describe('settlements', () => {
   it('are read as they were written', () => {
-    const returns = fc.array(
-      fc.tuple(fc.integer({ min: 0, max: 65_535 }), fc.integer({ min: 0, max: 1000 })),
-      { maxLength: 5 },
-    );
+    const dueAt = fc.oneof(fc.constant(0), fc.integer({ min: 1, max: U48 }));
+    const told = fc.record({ tries: fc.integer({ min: 0, max: 2 ** 32 - 1 }), dueAt });
+    const lines = fc.array(fc.tuple(fc.integer({ min: 0, max: 65_535 }), told), { maxLength: 5 });
     const bitmap = fc.tuple(fc.integer({ min: 0, max: 50 }), fc.uint8Array({ maxLength: 50 }));
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: U48 }), bitmap, returns, (first, [full, rest], counts) => {
+      fc.property(fc.integer({ min: 1, max: U48 }), bitmap, lines, (first, [full, rest], returned) => {
         const dead = new Uint8Array(full + rest.length).fill(0xff, 0, full);
         dead.set(rest, full);
-        const value = encodeSettlement({ first, dead, returns: new Map(counts) });
+        const value = encodeSettlement({ first, dead, returned: new Map(returned) });
         expect(isIntact(value)).toBe(true);
         const decoded = decodeSettlement(value)!;
         expect(decoded.first).toBe(first);
-        expect([...(decoded.returns ?? [])]).toEqual([...new Map(counts)]);
+        expect([...(decoded.returned ?? [])]).toEqual([...new Map(returned)]);
         // Zeros at the end are not written: bits that are absent are clear.
         const found = new Uint8Array(dead.length);
         found.set(decoded.dead ?? []);
@@ -109,7 +109,7 @@ describe('settlements', () => {
   it('of a queue that is emptied from the front take a few bytes', () => {
     const dead = new Uint8Array(8192).fill(0xff, 0, 8000);
     dead[8000] = 0b0101_0111;
-    expect(encodeSettlement({ first: 1, dead, returns: null }).length).toBeLessThan(30);
+    expect(encodeSettlement({ first: 1, dead, returned: null }).length).toBeLessThan(30);
   });
 
   it('and marks that are nonsense are refused without harm', () => {

@@ -149,7 +149,7 @@ describe('deliveries that came back', () => {
     const { store, open } = await opened({ returnsFold: 50 });
     open.fill(1, 1, 200);
     await open.settle();
-    for (const position of range(1, 100)) open.shard.returned(1, position, position % 7);
+    for (const position of range(1, 100)) open.shard.returned(1, position, position % 7, 0);
     await open.settle();
     await quiet(open);
     // A settlement has the segment's key with 00 at the end.
@@ -157,10 +157,10 @@ describe('deliveries that came back', () => {
       store.engine.keys().filter((key) => /^0400000001.{12}00$/.test(key) && !/0{14}$/.test(key)),
     ).toEqual([]);
     const expected = range(1, 200).map((position) => (position <= 100 ? position % 7 : 0));
-    expect((await open.all(1)).map((entry) => entry.returns)).toEqual(expected);
+    expect((await open.all(1)).map((entry) => entry.tries)).toEqual(expected);
     await store.close();
     const again = await openShard(store);
-    expect(again.recovered.of(1).map((entry) => entry.returns)).toEqual(expected);
+    expect(again.recovered.of(1).map((entry) => entry.tries)).toEqual(expected);
     await store.close();
   });
 });

@@ -59,13 +59,20 @@ export function storeSuite(
       it('come back in the order of their positions, with the bytes and facts they were given', async () => {
         const bytes = Buffer.from('--body--');
         open.shard.enqueue(7, 1, Buffer.from('head '), bytes, 2, 6, null);
-        open.put(7, 2, '', { lane: 5, expiresAt: 1_700_000_000_123, returns: 3 });
+        open.put(7, 2, '', { lane: 5, expiresAt: 1_700_000_000_123, tries: 3, dueAt: 1_800_000_000_456 });
         open.put(7, 9, 'x'.repeat(200), { lane: 255 });
         open.put(8, 4, 'other queue');
         const expected = [
-          { position: 1, text: 'head body', lane: 0, expiresAt: 0, returns: 0 },
-          { position: 2, text: '', lane: 5, expiresAt: 1_700_000_000_123, returns: 3 },
-          { position: 9, text: 'x'.repeat(200), lane: 255, expiresAt: 0, returns: 0 },
+          { position: 1, text: 'head body', lane: 0, expiresAt: 0, tries: 0, dueAt: 0 },
+          {
+            position: 2,
+            text: '',
+            lane: 5,
+            expiresAt: 1_700_000_000_123,
+            tries: 3,
+            dueAt: 1_800_000_000_456,
+          },
+          { position: 9, text: 'x'.repeat(200), lane: 255, expiresAt: 0, tries: 0, dueAt: 0 },
         ];
         expect(await open.all(7)).toEqual(expected);
         await open.settle();
@@ -239,7 +246,7 @@ export function storeSuite(
           open.shard.remove(1, position);
           if (position % 7 === 0) await open.settle();
         }
-        open.shard.returned(2, 1, 4);
+        open.shard.returned(2, 1, 4, 0);
         await open.settle();
         open.shard.remove(2, 1);
         await open.settle();
@@ -330,20 +337,54 @@ export function storeSuite(
       });
     });
 
-    describe('deliveries that came back', () => {
-      it('are counted with the entry', async () => {
+    describe('entries that came back', () => {
+      const told = ({ tries, dueAt }: { tries: number; dueAt: number }): [number, number] => [tries, dueAt];
+      const LATER = 2 ** 48 - 1;
+
+      it('keep the tries and the time that were told last', async () => {
         open.fill(1, 1, 4);
-        open.shard.returned(1, 1, 1);
+        open.put(1, 5, 'due', { tries: 2, dueAt: 1000 });
+        open.shard.returned(1, 1, 1, 0);
         await open.settle();
-        open.shard.returned(1, 2, 2);
-        open.shard.returned(1, 2, 3);
-        open.shard.returned(1, 99, 9);
-        const expected = [1, 3, 0, 0];
-        expect((await open.all(1)).map((entry) => entry.returns)).toEqual(expected);
+        open.shard.returned(1, 2, 2, 5000);
+        open.shard.returned(1, 2, 2 ** 32 - 1, LATER);
+        open.shard.returned(1, 5, 3, 0);
+        open.shard.returned(1, 99, 9, 9);
+        const expected = [
+          [1, 0],
+          [2 ** 32 - 1, LATER],
+          [0, 0],
+          [0, 0],
+          [3, 0],
+        ];
+        expect((await open.all(1)).map(told)).toEqual(expected);
         await open.settle();
         await reopen();
-        expect(open.recovered.of(1).map((entry) => entry.returns)).toEqual(expected);
-        expect(await open.positions(1)).toEqual([1, 2, 3, 4]);
+        expect(open.recovered.of(1).map(told)).toEqual(expected);
+        expect(await open.positions(1)).toEqual([1, 2, 3, 4, 5]);
+        open.shard.returned(1, 2, 7, 0);
+        await open.settle();
+        await reopen();
+        expect(told(open.recovered.of(1)[1]!)).toEqual([7, 0]);
+      });
+
+      it('keep them when their segment is rewritten', async () => {
+        await use({ returnsFold: 2 });
+        open.fill(1, 1, 3);
+        await open.settle();
+        open.shard.returned(1, 1, 1, 1000);
+        open.shard.returned(1, 3, 0, 2000);
+        for (let i = 0; i < 3; i++) await open.settle();
+        await until(() => open.shard.stats().commits >= 3);
+        await open.settle();
+        const expected = [
+          [1, 1000],
+          [0, 0],
+          [0, 2000],
+        ];
+        expect((await open.all(1)).map(told)).toEqual(expected);
+        await reopen();
+        expect(open.recovered.of(1).map(told)).toEqual(expected);
       });
     });
 
