@@ -20,6 +20,7 @@ const RUNS = {
     script(['.ci/ready.mjs', 'run', 'test/crash/run.ts', '--rounds', '10', '--seconds', '2']),
   'store model, 400 seeds': () => tests(['test/store'], { STORE_SEEDS: '400' }),
   'simulation, 2,000 seeds': () => tests(['test/simulation'], { SIM_SEEDS: '2000' }),
+  'speed guard': () => counted(['.ci/ready.mjs', 'run', 'bench/micro/guard.ts']),
   'protocol fuzzing, 2,000 rounds': () => tests(['conformance/amqp/fuzz.test.ts'], { FUZZ_ROUNDS: '2000' }),
 };
 
@@ -55,6 +56,21 @@ function execute(command, args, env = {}) {
 async function script(args) {
   const code = await execute(NODE, args);
   return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1 };
+}
+
+/** Runs a script that prints `N passed, N failed` itself. */
+async function counted(args) {
+  let text = '';
+  const child = spawn(NODE, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'] });
+  child.stdout.on('data', (chunk) => {
+    text += chunk;
+  });
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  const counts = /^(\d+) passed, (\d+) failed$/m.exec(text);
+  // The caller prints the counts.
+  console.log(text.replace(/^\d+ passed, \d+ failed\n/m, ''));
+  const [passed, failed] = counts === null ? [0, 1] : [Number(counts[1]), Number(counts[2])];
+  return { passed, failed: failed === 0 && code !== 0 ? 1 : failed };
 }
 
 /** Runs tests and counts them. */
