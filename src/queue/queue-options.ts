@@ -1,5 +1,6 @@
 // What a queue's arguments and the policies on it ask of it, as numbers and names rather than as tables.
-// Owns the reading of arguments that were checked already (declaration.ts). What of several sources wins: queue-policy rules below.
+// Owns the reading of arguments that were checked already (declaration.ts), and which of argument and policy holds: every option names
+// its rule. Not available by policy (RabbitMQ): type, priorities, single active consumer.
 
 import type { FieldTable } from '../protocol/field-table.ts';
 
@@ -52,7 +53,7 @@ export interface QueueOptions {
   readonly bounded: boolean;
 }
 
-/** Keys of the policies that apply to a queue, merged to one value each. */
+/** Keys of the policies that apply to a queue, merged to one value each (src/policy/). Named as the arguments, without `x-`. */
 export type PolicyKeys = ReadonlyMap<string, string | number>;
 
 export const NO_POLICY: PolicyKeys = new Map();
@@ -64,57 +65,95 @@ const RETRY_MULTIPLIER = 2;
 const RETRY_DELAY_MAX_MS = 3_600_000;
 
 /** Options from a queue's declared arguments and the policy keys that apply to it. */
-export function queueOptions(args: FieldTable, _policy: PolicyKeys = NO_POLICY): QueueOptions {
-  const type = (textOf(args, 'x-queue-type') as QueueType | null) ?? 'classic';
-  const lengthMax = numberOf(args, 'x-max-length');
-  const bytesMax = numberOf(args, 'x-max-length-bytes');
-  const consumerTimeoutMs = numberOf(args, 'x-consumer-timeout');
+export function queueOptions(args: FieldTable, policy: PolicyKeys = NO_POLICY): QueueOptions {
+  const type = (textOf(args, NO_POLICY, 'queue-type', argumentWins) as QueueType | null) ?? 'classic';
+  const lengthMax = numberOf(args, policy, 'max-length', smaller) ?? Number.POSITIVE_INFINITY;
+  // RabbitMQ: what a policy says of a stream holds whatever the stream was declared with.
+  const bytesRule = type === 'stream' ? policyWins : smaller;
+  const bytesMax = numberOf(args, policy, 'max-length-bytes', bytesRule) ?? Number.POSITIVE_INFINITY;
+  const overflow = overflowOf(args, policy, type);
   return Object.freeze({
     type,
     lengthMax,
     bytesMax,
     bounded: lengthMax !== Number.POSITIVE_INFINITY || bytesMax !== Number.POSITIVE_INFINITY,
-    overflow: (textOf(args, 'x-overflow') as Overflow | null) ?? 'drop-head',
-    messageTtlMs: numberOf(args, 'x-message-ttl'),
-    expiresMs: numberOf(args, 'x-expires'),
-    deadLetterExchange: textOf(args, 'x-dead-letter-exchange'),
-    deadLetterRoutingKey: textOf(args, 'x-dead-letter-routing-key'),
-    deadLetterStrategy:
-      (textOf(args, 'x-dead-letter-strategy') as DeadLetterStrategy | null) ?? 'at-most-once',
+    overflow,
+    messageTtlMs: numberOf(args, policy, 'message-ttl', smaller) ?? Number.POSITIVE_INFINITY,
+    expiresMs: numberOf(args, policy, 'expires', smaller) ?? Number.POSITIVE_INFINITY,
+    deadLetterExchange: textOf(args, policy, 'dead-letter-exchange', argumentWins),
+    deadLetterRoutingKey: textOf(args, policy, 'dead-letter-routing-key', argumentWins),
+    deadLetterStrategy: strategyOf(args, policy, type, overflow),
     singleActiveConsumer: args.get('x-single-active-consumer')?.value === true,
     priorityMax: Number(args.get('x-max-priority')?.value ?? 0),
-    deliveryLimit: deliveryLimitOf(args, type),
-    consumerTimeoutMs: consumerTimeoutMs === Number.POSITIVE_INFINITY ? null : consumerTimeoutMs,
-    retry: retryOf(args),
-    orderingKey: textOf(args, 'x-ordering-key'),
+    deliveryLimit: deliveryLimitOf(args, policy, type),
+    consumerTimeoutMs: numberOf(args, policy, 'consumer-timeout', smaller),
+    retry: retryOf(args, policy),
+    orderingKey: textOf(args, NO_POLICY, 'ordering-key', argumentWins),
   });
 }
 
+/** RabbitMQ: on a quorum queue the policy decides, and what its type does not know falls back to the default. */
+function overflowOf(args: FieldTable, policy: PolicyKeys, type: QueueType): Overflow {
+  const rule = type === 'quorum' ? policyWins : argumentWins;
+  const overflow = (textOf(args, policy, 'overflow', rule) as Overflow | null) ?? 'drop-head';
+  return type === 'quorum' && overflow === 'reject-publish-dlx' ? 'drop-head' : overflow;
+}
+
+/** RabbitMQ: dead letters are kept only by a queue that refuses what it has no room for. */
+function strategyOf(
+  args: FieldTable,
+  policy: PolicyKeys,
+  type: QueueType,
+  overflow: Overflow,
+): DeadLetterStrategy {
+  if (type !== 'quorum' || overflow !== 'reject-publish') return 'at-most-once';
+  const strategy = textOf(args, policy, 'dead-letter-strategy', argumentWins);
+  return (strategy as DeadLetterStrategy | null) ?? 'at-most-once';
+}
+
 /** RabbitMQ: a negative limit is none. */
-function deliveryLimitOf(args: FieldTable, type: QueueType): number {
-  const value = args.get('x-delivery-limit');
-  if (value === undefined) return type === 'quorum' ? QUORUM_DELIVERY_LIMIT : Number.POSITIVE_INFINITY;
-  const limit = Number(value.value);
+function deliveryLimitOf(args: FieldTable, policy: PolicyKeys, type: QueueType): number {
+  const limit = numberOf(args, policy, 'delivery-limit', smallerUnlessNegative);
+  if (limit === null) return type === 'quorum' ? QUORUM_DELIVERY_LIMIT : Number.POSITIVE_INFINITY;
   return limit < 0 ? Number.POSITIVE_INFINITY : limit;
 }
 
-function retryOf(args: FieldTable): RetryOptions | null {
-  const limit = args.get('x-retry-limit');
-  if (limit === undefined) return null;
+function retryOf(args: FieldTable, policy: PolicyKeys): RetryOptions | null {
+  const limit = numberOf(args, policy, 'retry-limit', argumentWins);
+  if (limit === null) return null;
   return {
-    limit: Number(limit.value),
-    delayMs: Number(args.get('x-retry-delay')?.value ?? RETRY_DELAY_MS),
-    multiplier: Number(args.get('x-retry-multiplier')?.value ?? RETRY_MULTIPLIER),
-    delayMaxMs: Number(args.get('x-retry-delay-max')?.value ?? RETRY_DELAY_MAX_MS),
+    limit,
+    delayMs: numberOf(args, policy, 'retry-delay', argumentWins) ?? RETRY_DELAY_MS,
+    multiplier: numberOf(args, policy, 'retry-multiplier', argumentWins) ?? RETRY_MULTIPLIER,
+    delayMaxMs: numberOf(args, policy, 'retry-delay-max', argumentWins) ?? RETRY_DELAY_MAX_MS,
   };
 }
 
-function numberOf(args: FieldTable, key: string): number {
-  const value = args.get(key);
-  return value === undefined ? Number.POSITIVE_INFINITY : Number(value.value);
+// ── what holds when a key stands in an argument and in a policy (RabbitMQ) ──
+
+/** One value of two. */
+type Rule<T> = (argument: T, policy: T) => T;
+
+const argumentWins = <T>(argument: T, _policy: T): T => argument;
+const policyWins = <T>(_argument: T, policy: T): T => policy;
+const smaller: Rule<number> = (argument, policy) => Math.min(argument, policy);
+/** A negative value means no limit, so the other one is the smaller; two of them stay one. */
+const smallerUnlessNegative: Rule<number> = (argument, policy) =>
+  argument < 0 || policy < 0 ? Math.max(argument, policy) : Math.min(argument, policy);
+
+/** Of argument `x-<key>` and policy key `<key>` the one that is there, or what the rule makes of both; null when neither is. */
+function numberOf(args: FieldTable, policy: PolicyKeys, key: string, rule: Rule<number>): number | null {
+  const argument = args.get(`x-${key}`);
+  const other = policy.get(key);
+  if (other === undefined) return argument === undefined ? null : Number(argument.value);
+  return argument === undefined ? Number(other) : rule(Number(argument.value), Number(other));
 }
 
-function textOf(args: FieldTable, key: string): string | null {
-  const value = args.get(key)?.value;
-  return typeof value === 'string' ? value : null;
+/** As `numberOf`, for texts. */
+function textOf(args: FieldTable, policy: PolicyKeys, key: string, rule: Rule<string>): string | null {
+  const argument = args.get(`x-${key}`)?.value;
+  const own = typeof argument === 'string' ? argument : null;
+  const other = policy.get(key);
+  if (other === undefined) return own;
+  return own === null ? String(other) : rule(own, String(other));
 }
