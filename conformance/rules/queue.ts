@@ -189,24 +189,4 @@ export const queueRules: readonly Rule[] = [
     },
   },
   { id: '5.6.unknown', text: 'Arguments that no queue type knows are accepted.' },
-  {
-    id: '5.6.quorum',
-    text: 'A quorum queue is refused with 406 `unsupported queue type`.',
-    difference: {
-      rabbitmq: 'declares it',
-      ours: "406 `unsupported queue type 'quorum'`",
-      reason:
-        'Only classic queues are implemented; a client that relies on another kind must learn it at once.',
-    },
-  },
-  {
-    id: '5.6.stream',
-    text: 'A stream is refused with 406 `unsupported queue type`.',
-    difference: {
-      rabbitmq: 'declares it',
-      ours: "406 `unsupported queue type 'stream'`",
-      reason:
-        'Only classic queues are implemented; a client that relies on another kind must learn it at once.',
-    },
-  },
 ];

@@ -10,9 +10,10 @@ import type { Message } from '../message/message.ts';
 import { EMPTY_TABLE, type FieldTable, fieldTypeName } from '../protocol/field-table.ts';
 import {
   assertEquivalentQueue,
+  assertMayBeServerNamed,
   assertSameArgument,
   assertSameFlag,
-  checkQueueArguments,
+  checkQueueDeclaration,
   deadLetterExchangeOf,
   type QueueDeclaration,
 } from '../queue/declaration.ts';
@@ -187,7 +188,7 @@ export class VHost implements QueueHost {
 
   /** queue.declare, not passive. Finds an equivalent queue or makes a new one; an empty name asks for a generated one. */
   declareQueue(declared: Omit<QueueDeclaration, 'owner'>, caller: Caller): DeclaredQueue {
-    if (declared.name === '') assertServerNamed(declared.arguments);
+    if (declared.name === '') assertMayBeServerNamed(declared.arguments);
     // RabbitMQ: not even an existing server-named queue may be declared again, only passively.
     if (declared.name.startsWith(RESERVED)) {
       throw new BrokerError(
@@ -217,7 +218,7 @@ export class VHost implements QueueHost {
       caller.assertMay('read', 'queue', name);
       caller.assertMay('write', 'exchange', deadLetterExchange);
     }
-    checkQueueArguments(name, this.name, wanted.arguments);
+    checkQueueDeclaration(wanted, this.name);
     const { queueCount, queuesMax } = this.context;
     if (queueCount >= queuesMax) {
       // RabbitMQ's words for its limit of a whole cluster: this one too is not of the vhost alone.
@@ -481,14 +482,6 @@ export class VHost implements QueueHost {
       'resource-locked',
       `cannot obtain exclusive access to locked queue '${queue.name}' in vhost '${this.name}'. It could be originally declared on another connection or the exclusive property value does not match that of the original declaration.`,
     );
-  }
-}
-
-/** RabbitMQ: only classic queues may be named by the server. @throws BrokerError precondition-failed */
-function assertServerNamed(args: FieldTable): void {
-  const type = args.get('x-queue-type')?.value;
-  if (type === 'quorum' || type === 'stream') {
-    throw new BrokerError('precondition-failed', `Cannot declare a server-named queue for type ${type}`);
   }
 }
 

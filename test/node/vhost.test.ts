@@ -142,7 +142,7 @@ describe('declaring a queue', () => {
     expect(kit.vhost.queues.get(queue.name)).toBe(queue);
     const declare = (type: string): string => refusal(() => kit.queue('', { 'x-queue-type': type }));
     expect(declare('quorum')).toBe(
-      'precondition-failed: Cannot declare a server-named queue for type quorum',
+      'precondition-failed: Cannot declare a server-named queue for type rabbit_quorum_queue',
     );
   });
 

@@ -54,8 +54,8 @@ describe('an argument of a queue', () => {
   }
 
   it('of another queue type is refused, after all others were looked at', () => {
-    expect(refusal({ 'x-delivery-limit': 5 })).toBe(
-      "invalid arg 'x-delivery-limit' for queue 'q' in vhost '/' of queue type rabbit_classic_queue",
+    expect(refusal({ 'x-max-age': '1h' })).toBe(
+      "invalid arg 'x-max-age' for queue 'q' in vhost '/' of queue type rabbit_classic_queue",
     );
     expect(refusal({ 'x-max-age': '1D', 'x-message-ttl': -1 })).toMatch(/'x-message-ttl'/);
   });

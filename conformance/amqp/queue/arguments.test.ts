@@ -174,8 +174,6 @@ const CLASSIC: readonly Table[] = [
 for (const args of CLASSIC) rule('5.6.classic', JSON.stringify(args), (target) => accepted(target, args));
 
 const OTHERS: Table = {
-  'x-delivery-limit': 1,
-  'x-dead-letter-strategy': 'at-most-once',
   'x-quorum-initial-group-size': 1,
   'x-initial-cluster-size': 1,
   'x-max-in-memory-length': 1,
@@ -197,22 +195,3 @@ for (const argument of ['x-cancel-on-ha-failover', 'x-ha-policy', 'x-nobody-know
   rule('5.6.unknown', `the name '${argument}'`, (target) =>
     accepted(target, { [argument]: { any: ['thing', 1, true] } }),
   );
-
-/** A declare of another type as that type wants it: durable, and nothing else. */
-function refusesType(type: string): RuleTest {
-  return async (target) => {
-    const t = await scene(target);
-    const queue = uniqueName(type);
-    const fields = { queue, durable: true, arguments: { 'x-queue-type': type } };
-    await t.channel.refused(() => t.channel.call(DECLARE, fields), {
-      code: 406,
-      text: `invalid arg 'x-queue-type' for queue '${queue}' in vhost '${t.vhost}': "unsupported queue type '${type}'"`,
-      method: DECLARE,
-    });
-  };
-}
-function acceptsType(type: string): RuleTest {
-  return (target) => accepted(target, { 'x-queue-type': type }, { durable: true });
-}
-rule('5.6.quorum', 'a durable one', refusesType('quorum'), { onRabbitMQ: acceptsType('quorum') });
-rule('5.6.stream', 'a durable one', refusesType('stream'), { onRabbitMQ: acceptsType('stream') });
