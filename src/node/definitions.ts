@@ -5,10 +5,20 @@ import { decodeTable, encodeTable, type FieldTable } from '../protocol/field-tab
 import type { QueueDeclaration } from '../queue/declaration.ts';
 import type { Shard, Ticket } from '../store/store.ts';
 import { type BindingRecord, Exchange, type ExchangeDeclaration } from './exchange.ts';
+import type { VHostMetadata } from './vhost-metadata.ts';
 
 /** Every stored record, by the kind that opens its key. */
 export type StoredDefinition =
-  | { kind: 'vhost'; name: string; description: string; tags: string[] }
+  | {
+      kind: 'vhost';
+      name: string;
+      description: string;
+      tags: readonly string[];
+      /** Absent for classic. */
+      defaultQueueType?: string;
+      /** Absent for a vhost that may be deleted. */
+      protectedFromDeletion?: boolean;
+    }
   | {
       kind: 'exchange';
       vhost: string;
@@ -56,8 +66,16 @@ export class Definitions {
     this.written = written;
   }
 
-  saveVHost(name: string, description: string, tags: string[]): void {
-    this.write(['vhost', name], { kind: 'vhost', name, description, tags });
+  saveVHost(name: string, metadata: VHostMetadata): void {
+    const { description, tags, defaultQueueType, protectedFromDeletion } = metadata;
+    this.write(['vhost', name], {
+      kind: 'vhost',
+      name,
+      description,
+      tags,
+      ...(defaultQueueType === null ? {} : { defaultQueueType }),
+      ...(protectedFromDeletion ? { protectedFromDeletion } : {}),
+    });
   }
 
   deleteVHost(name: string): void {

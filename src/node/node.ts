@@ -21,6 +21,7 @@ import { type AlarmOptions, Alarms } from './alarms.ts';
 import { Connections } from './connections.ts';
 import { Definitions } from './definitions.ts';
 import { VHost, type VHostContext } from './vhost.ts';
+import { NO_METADATA, type VHostMetadata } from './vhost-metadata.ts';
 
 /** Limits and marks of one broker. Infinity where there is no limit. */
 export interface NodeOptions {
@@ -68,6 +69,8 @@ export class BrokerNode {
   /** Told once when the store is lost. Set by the owner. */
   onLost: (error: Error) => void = () => {};
 
+  /** Who is to hear that a commit will never come. */
+  private readonly failCommits = new Set<(error: Error) => void>();
   private openShard: Shard | null = null;
   private openDefinitions: Definitions | null = null;
   private vhostContext: VHostContext | null = null;
@@ -114,6 +117,9 @@ export class BrokerNode {
       this.log.error('the store is lost: nothing more is confirmed, the broker stops', {
         error: error.message,
       });
+      const waiting = [...this.failCommits];
+      this.failCommits.clear();
+      for (const fail of waiting) fail(error);
       this.onLost(error);
     },
   };
@@ -170,17 +176,37 @@ export class BrokerNode {
   }
 
   /** Puts a vhost in place; storing it is the caller's business. */
-  addVHost(name: string): VHost {
-    const vhost = new VHost(name, this.vhostContext!);
+  addVHost(name: string, metadata: VHostMetadata = NO_METADATA): VHost {
+    const vhost = new VHost(name, this.vhostContext!, metadata);
     this.vhosts.set(name, vhost);
     return vhost;
   }
 
   /** A vhost that is new: in place and stored. */
-  createVHost(name: string): VHost {
-    const vhost = this.addVHost(name);
-    this.definitions.saveVHost(name, '', []);
+  createVHost(name: string, metadata: VHostMetadata = NO_METADATA): VHost {
+    const vhost = this.addVHost(name, metadata);
+    this.definitions.saveVHost(name, metadata);
     return vhost;
+  }
+
+  /** Fulfilled when every definition written so far is on disk: for the operations of people, not for messages. Rejected when the store is lost. */
+  definitionsCommitted(): Promise<void> {
+    const { shard, commits, failCommits } = this;
+    const ticket = this.definitions.lastTicket;
+    if (this.lost) return Promise.reject(new BrokerError('internal-error', 'the store is lost'));
+    if (ticket <= shard.durableTicket) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      failCommits.add(reject);
+      commits.await({
+        awaitingCommit: false,
+        committed: (upTo) => {
+          if (upTo < ticket) return true;
+          failCommits.delete(reject);
+          resolve();
+          return false;
+        },
+      });
+    });
   }
 
   /** Stores users and permissions as they are now. */

@@ -16,6 +16,7 @@ import {
 import { readDefinition, type StoredDefinition, tableFromText } from './definitions.ts';
 import { BindingRecord, Exchange } from './exchange.ts';
 import type { BrokerNode } from './node.ts';
+import { queueTypeOf } from './vhost-metadata.ts';
 
 /** What recovery found. */
 export interface Recovered extends RecoveryStats {
@@ -89,7 +90,9 @@ class Sink implements RecoverySink {
       return;
     }
     if (record.kind === 'vhost') {
-      node.addVHost(record.name);
+      const { name, description, tags, defaultQueueType, protectedFromDeletion = false } = record;
+      const type = defaultQueueType === undefined ? null : queueTypeOf(defaultQueueType);
+      node.addVHost(name, { description, tags, defaultQueueType: type, protectedFromDeletion });
       return;
     }
     const vhost = node.vhosts.get(record.vhost);

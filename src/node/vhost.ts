@@ -29,6 +29,7 @@ import { DeadLetters } from './dead-letters.ts';
 import type { Definitions } from './definitions.ts';
 import { BindingRecord, bindingId, Exchange, type ExchangeDeclaration } from './exchange.ts';
 import { RouteWalk } from './route-walk.ts';
+import { NO_METADATA, type VHostMetadata, withQueueType } from './vhost-metadata.ts';
 
 /** Exchanges that stand in every vhost from the start (RabbitMQ). All durable; the default exchange has the empty name. */
 const PREDECLARED: readonly { name: string; type: string; internal: boolean }[] = [
@@ -71,6 +72,8 @@ export class VHost implements QueueHost {
   /** Grows with every change of topology. */
   generation = 1;
   deleted = false;
+  /** What people say of it. Written by vhosts.ts. */
+  metadata: VHostMetadata;
 
   private readonly context: VHostContext;
   /** Bindings by the queue they lead to. */
@@ -84,8 +87,9 @@ export class VHost implements QueueHost {
   /** The last `route` may be kept by whoever asked for it. */
   private holds = false;
 
-  constructor(name: string, context: VHostContext) {
+  constructor(name: string, context: VHostContext, metadata: VHostMetadata = NO_METADATA) {
     this.name = name;
+    this.metadata = metadata;
     this.context = context;
     const { queues, replies } = context;
     this.walk = new RouteWalk(this.exchanges, this.queues, replies, new ReplyQueue('', queues.turn));
@@ -187,7 +191,8 @@ export class VHost implements QueueHost {
   }
 
   /** queue.declare, not passive. Finds an equivalent queue or makes a new one; an empty name asks for a generated one. */
-  declareQueue(declared: Omit<QueueDeclaration, 'owner'>, caller: Caller): DeclaredQueue {
+  declareQueue(asked: Omit<QueueDeclaration, 'owner'>, caller: Caller): DeclaredQueue {
+    const declared = { ...asked, arguments: withQueueType(asked.arguments, asked, this.metadata) };
     if (declared.name === '') assertMayBeServerNamed(declared.arguments);
     // RabbitMQ: not even an existing server-named queue may be declared again, only passively.
     if (declared.name.startsWith(RESERVED)) {
@@ -425,6 +430,13 @@ export class VHost implements QueueHost {
   }
 
   // ── removal ──
+
+  /** Takes everything out: the vhost itself is going. Its connections were told before. */
+  removeEverything(): void {
+    this.deleted = true;
+    for (const queue of [...this.queues.values()]) this.removeQueue(queue);
+    for (const exchange of [...this.exchanges.values()]) this.removeExchange(exchange);
+  }
 
   private removeExchange(exchange: Exchange): void {
     const doomed = [exchange];
