@@ -3,7 +3,6 @@
 import { BrokerError } from '../base/errors.ts';
 import { serverName } from '../base/random-ids.ts';
 import { NOT_ALLOWED, NOT_IMPLEMENTED } from '../protocol/constants.ts';
-import type { FieldTable } from '../protocol/field-table.ts';
 import {
   type BasicCancel,
   type BasicConsume,
@@ -15,7 +14,7 @@ import {
   encodeBasicGetOk,
   encodeBasicQosOk,
 } from '../protocol/methods.ts';
-import { integer } from '../queue/declaration.ts';
+import { checkConsumerArguments } from '../queue/declaration.ts';
 import type { DeclaredQueue } from '../queue/queue.ts';
 import { REPLY_TO, REPLY_TO_PREFIX, ReplyQueue } from '../queue/reply-queue.ts';
 import type { Channel } from './channel.ts';
@@ -44,14 +43,20 @@ export function consume(channel: Channel, m: BasicConsume): void {
   const name = queueName(channel, m.queue);
   connection.assertMay('read', 'queue', name);
   const queue = vhost.queue(name, connection);
-  const priority = consumerPriority(m.arguments, name, vhost.name);
+  const { type } = queue.options;
+  checkConsumerArguments(name, vhost.name, type, m.arguments);
+  if (type === 'quorum' && channel.globalPrefetch !== 0)
+    throw new BrokerError(
+      'not-implemented',
+      `queue '${name}' in vhost '${vhost.name}' does not support global qos`,
+    );
   if (
     queue.exclusiveConsumer !== null ||
     (m.exclusive && (queue.consumerCount !== 0 || queue.options.singleActiveConsumer))
   ) {
     throw new BrokerError('access-refused', `queue '${name}' in vhost '${vhost.name}' in exclusive use`);
   }
-  const consumer = new AmqpConsumer(channel, queue, requestOf(m, priority), channel.prefetch);
+  const consumer = new AmqpConsumer(channel, queue, requestOf(m), channel.prefetch);
   channel.consumers.set(consumer.tag, consumer);
   start(channel, consumer, m.noWait);
   queue.consume(consumer);
@@ -65,15 +70,16 @@ function consumeReplies(channel: Channel, m: BasicConsume): void {
   const { node } = channel.connection;
   const name = serverName(`${serverName(REPLY_TO_PREFIX)}.`);
   const queue = new ReplyQueue(name, node.turn);
-  const consumer = new AmqpConsumer(channel, queue, requestOf(m, 0), 0);
+  const consumer = new AmqpConsumer(channel, queue, { ...requestOf(m), priority: 0 }, 0);
   queue.consume(consumer);
   channel.replyConsumer = consumer;
   node.replies.set(queue.name, queue);
   start(channel, consumer, m.noWait);
 }
 
-function requestOf(m: BasicConsume, priority: number): ConstructorParameters<typeof AmqpConsumer>[2] {
+function requestOf(m: BasicConsume): ConstructorParameters<typeof AmqpConsumer>[2] {
   const tag = m.consumerTag === '' ? serverName('amq.ctag-') : m.consumerTag;
+  const priority = Number(m.arguments.get('x-priority')?.value ?? 0);
   return { tag, noAck: m.noAck, exclusive: m.exclusive, priority, arguments: m.arguments };
 }
 
@@ -85,19 +91,6 @@ function start(channel: Channel, consumer: AmqpConsumer, noWait: boolean): void 
   };
   if (noWait) started();
   else channel.reply((w) => encodeBasicConsumeOk(w, channel.number, { consumerTag: consumer.tag }), started);
-}
-
-function consumerPriority(args: FieldTable, queue: string, vhost: string): number {
-  const value = args.get('x-priority');
-  if (value === undefined) return 0;
-  const reason = integer(value);
-  if (reason !== null) {
-    throw new BrokerError(
-      'precondition-failed',
-      `invalid arg 'x-priority' for queue '${queue}' in vhost '${vhost}': ${reason}`,
-    );
-  }
-  return Number(value.value);
 }
 
 export function cancel(channel: Channel, m: BasicCancel): void {
@@ -118,6 +111,13 @@ export function get(channel: Channel, m: BasicGet): void {
   const name = queueName(channel, m.queue);
   connection.assertMay('read', 'queue', name);
   const queue = connection.vhost.queue(name, connection);
+  const { type, singleActiveConsumer } = queue.options;
+  if (type === 'quorum' && singleActiveConsumer) {
+    throw new BrokerError(
+      'resource-locked',
+      `cannot obtain access to locked queue '${name}' in vhost '${connection.vhost.name}'. basic.get operations are not supported by quorum queues with single active consumer`,
+    );
+  }
   gets.get(queue, m.noAck);
 }
 

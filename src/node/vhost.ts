@@ -263,6 +263,12 @@ export class VHost implements QueueHost {
     const queue = this.queues.get(name);
     if (queue === undefined) return 0;
     this.assertOwner(queue, caller);
+    if (queue.options.type === 'quorum' && (ifUnused || ifEmpty)) {
+      throw new BrokerError(
+        'not-implemented',
+        `cannot delete queue '${name}' in vhost '${this.name}'. queue.delete operations with ${ifUnused ? 'if-unused' : 'if-empty'} flag set are not supported by quorum queues`,
+      );
+    }
     queue.catchUp();
     if (ifEmpty && queue.messageCount !== 0) {
       throw new BrokerError('precondition-failed', `queue '${name}' in vhost '${this.name}' not empty`);

@@ -264,6 +264,49 @@ function checkStreamSizes(args: FieldTable): void {
     throw new BrokerError('precondition-failed', 'Invalid value for  x-stream-filter-size-bytes');
 }
 
+/** Arguments of consumers, with what is checked of them. */
+const CONSUMER_CHECKS: ReadonlyMap<string, Check | null> = new Map([
+  ['x-priority', integer],
+  ['x-consumer-timeout', nonNegative],
+  // What a stream's consumer asks for, streams check themselves.
+  ['x-stream-offset', null],
+  ['x-stream-filter', null],
+  ['x-stream-match-unfiltered', null],
+]);
+
+/** Which of them are for whom (RabbitMQ; a timeout of its own is for quorum queues only there). */
+const CONSUMER_KNOWN: Readonly<Record<QueueType, readonly string[]>> = {
+  classic: ['x-priority', 'x-consumer-timeout'],
+  quorum: ['x-priority', 'x-consumer-timeout'],
+  stream: ['x-stream-offset', 'x-stream-filter', 'x-stream-match-unfiltered'],
+};
+
+/** @throws BrokerError precondition-failed with RabbitMQ's text for the first argument of basic.consume that is not allowed */
+export function checkConsumerArguments(
+  queue: string,
+  vhost: string,
+  type: QueueType,
+  args: FieldTable,
+): void {
+  if (args.size === 0) return;
+  const refuse = (argument: string, reason: string): never => {
+    throw new BrokerError(
+      'precondition-failed',
+      `invalid arg '${argument}' for queue '${queue}' in vhost '${vhost}'${reason}`,
+    );
+  };
+  const known = CONSUMER_KNOWN[type];
+  for (const argument of known) {
+    const value = args.get(argument);
+    const reason = value === undefined ? null : (CONSUMER_CHECKS.get(argument)?.(value, args) ?? null);
+    if (reason !== null) refuse(argument, `: ${reason}`);
+  }
+  for (const argument of args.keys()) {
+    if (CONSUMER_CHECKS.has(argument) && !known.includes(argument))
+      refuse(argument, ` of queue type rabbit_${type}_queue`);
+  }
+}
+
 /**
  * Compares a redeclaration with what stands.
  * @throws BrokerError precondition-failed naming the first difference, in RabbitMQ's words and order
