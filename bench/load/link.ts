@@ -122,6 +122,11 @@ export class Link implements ScannerSink {
     return payload.readUInt32BE(5 + payload[4]!);
   }
 
+  /** Declares a queue that goes with this connection. */
+  async declareExclusiveQueue(name: string): Promise<void> {
+    await this.call(wire.queueDeclare(CHANNEL, name, false, true), wire.QUEUE_DECLARE_OK);
+  }
+
   async deleteQueue(name: string): Promise<void> {
     await this.call(wire.queueDelete(CHANNEL, name), wire.QUEUE_DELETE_OK);
   }
@@ -139,10 +144,10 @@ export class Link implements ScannerSink {
   }
 
   /** Starts consuming. `prefetch` 0 means without limit; `ackEvery` 0 means automatic acknowledgement. */
-  async consume(queue: string, prefetch: number, ackEvery: number): Promise<void> {
+  async consume(queue: string, prefetch: number, ackEvery: number, tag = 'c'): Promise<void> {
     if (prefetch > 0) await this.call(wire.basicQos(CHANNEL, prefetch), wire.BASIC_QOS_OK);
     this.ackEvery = ackEvery;
-    await this.call(wire.basicConsume(CHANNEL, queue, 'c', ackEvery === 0), wire.BASIC_CONSUME_OK);
+    await this.call(wire.basicConsume(CHANNEL, queue, tag, ackEvery === 0), wire.BASIC_CONSUME_OK);
   }
 
   /** Puts the channel into confirm mode; `confirms` counts from then on. */

@@ -1,16 +1,15 @@
 // The command behind `npm run bench`: runs workloads against our broker, against another one, or both in turn, and prints a table.
 // Owns the command line, the order of the runs and the results file. Starts a generator process per run.
 
-import { execFileSync, fork } from 'node:child_process';
 import { appendFileSync, mkdirSync, mkdtempSync } from 'node:fs';
-import { cpus, loadavg, tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { generate, machineFacts } from './generate.ts';
 import { describeFolder } from './profile.ts';
 import { type Row, table } from './report.ts';
 import { OtherBroker, OwnBroker, ROOT, type Target } from './target.ts';
-import type { Answer, Job } from './worker.ts';
+import type { Job } from './worker.ts';
 import { type RunResult, WORKLOADS } from './workloads.ts';
 
 const HELP = `npm run bench -- [options]
@@ -31,31 +30,6 @@ const HELP = `npm run bench -- [options]
   --json FILE         append a JSON line per run (bench/results/<date>.jsonl); "none" for no file
   --list              print the workloads and stop
 `;
-
-/** Runs a workload in a process of its own. */
-function generate(job: Job): Promise<RunResult> {
-  return new Promise((resolve, reject) => {
-    const worker = fork(fileURLToPath(new URL('./worker.js', import.meta.url)), [], { stdio: 'inherit' });
-    let done = false;
-    worker.once('message', (answer: Answer) => {
-      done = true;
-      if (answer.ok) resolve(answer.result);
-      else reject(new Error(`${job.workload}: ${answer.error}`));
-    });
-    worker.once('exit', (code) => {
-      if (!done) reject(new Error(`${job.workload}: the generator ended with ${code}`));
-    });
-    worker.send(job);
-  });
-}
-
-function commit(): string {
-  try {
-    return execFileSync('git', ['-C', ROOT, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
-  } catch {
-    return '';
-  }
-}
 
 function words(text: string | undefined): string[] {
   return text === undefined ? [] : text.split(/\s+/).filter((word) => word !== '');
@@ -156,12 +130,7 @@ async function runAll(
   shape: Shape,
   file: string,
 ): Promise<void> {
-  const facts = {
-    commit: commit(),
-    node: process.version,
-    cpu: cpus()[0]?.model ?? '',
-    cores: cpus().length,
-  };
+  const facts = machineFacts();
   const rows: Row[] = [];
   const labels = new Map<Target, string>();
   for (const workload of names) {

@@ -163,8 +163,9 @@ export function exchangeDelete(channel: number, name: string): Buffer {
   return method(channel, 40, 20, u16(0), shortString(name), u8(0));
 }
 
-export function queueDeclare(channel: number, name: string, durable: boolean): Buffer {
-  return method(channel, 50, 10, u16(0), shortString(name), u8(durable ? 2 : 0), NO_ARGUMENTS);
+export function queueDeclare(channel: number, name: string, durable: boolean, exclusive = false): Buffer {
+  const bits = (durable ? 2 : 0) | (exclusive ? 4 : 0);
+  return method(channel, 50, 10, u16(0), shortString(name), u8(bits), NO_ARGUMENTS);
 }
 
 export function queueBind(channel: number, queue: string, exchange: string, routingKey: string): Buffer {

@@ -5,6 +5,7 @@ import { Bench, cost, type Metric, type RunOptions, rate } from './bench.ts';
 import { Histogram } from './histogram.ts';
 import { Link } from './link.ts';
 import { PacedProducer, Producer } from './producer.ts';
+import { SWEEPS } from './sweeps.ts';
 import * as wire from './wire.ts';
 
 /** A workload that can be run against any broker. */
@@ -472,10 +473,19 @@ export const WORKLOADS: readonly Workload[] = [
   },
 ];
 
+/** The workload of a name; `sweep@value` is one point of a sweep. @throws Error when there is none */
+function workloadOf(name: string): Pick<Workload, 'run'> {
+  const workload = WORKLOADS.find((each) => each.name === name);
+  if (workload !== undefined) return workload;
+  const [sweepName, value] = name.split('@');
+  const sweep = SWEEPS.find((each) => each.name === sweepName);
+  if (sweep === undefined || value === undefined) throw new Error(`no workload '${name}'`);
+  return { run: (bench) => sweep.run(bench, Number(value)) };
+}
+
 /** Runs one workload in this process. @throws Error when the name is unknown or the broker ends a link */
 export async function runWorkload(name: string, options: RunOptions): Promise<RunResult> {
-  const workload = WORKLOADS.find((each) => each.name === name);
-  if (workload === undefined) throw new Error(`no workload '${name}'`);
+  const workload = workloadOf(name);
   const bench = new Bench(options, name);
   try {
     const metrics = await workload.run(bench);
