@@ -13,6 +13,11 @@ export class Heap<T> {
     return this.values.length;
   }
 
+  /** All values, in no order. */
+  [Symbol.iterator](): IterableIterator<T> {
+    return this.values.values();
+  }
+
   /** The value with the least key, left where it is; null when empty. */
   peek(): T | null {
     return this.values.length === 0 ? null : this.values[0]!;

@@ -1,26 +1,25 @@
-// One queue: an ordered line of entries, the consumers that take them, and what is held by consumers.
-// Owns the rules of delivery order, settling, paging and the redelivered mark. Knows sockets, channels and users not at all:
-// whoever takes entries is a Consumer.
+// One queue: its lines of entries, the consumers that take them, and what is held by consumers.
+// Owns the rules: whose entry is next, settling, limits, deaths, when the redelivered mark must be there first. Knows sockets, channels
+// and users not at all: whoever takes entries is a Consumer. Where entries stand: line.ts. A queue without priorities is one line.
 //
-// Where entries stand, in ascending position:  unacked … | ready, in memory | cold, only in the store
 // Invariants
-// - Every cold position is higher than every position in memory: while anything is cold, new messages go cold too.
 // - A durable entry is handed out only when the mark that says "may have been delivered" reaches the disk no later than it does
 //   (see `mayDeliver`), so that no message comes back after a crash without its redelivered mark.
 // - Deliveries happen in `runTurn`, never inside a publish, unless they spare the message a refusal or the way over the disk.
+// - Every entry that a channel holds has its line as its owner.
 
+import { assert } from '../base/assert.ts';
 import type { DeathReason } from '../message/death.ts';
 import { Entry } from '../message/entry.ts';
-import { type Message, storedBodyLength } from '../message/message.ts';
+import type { Message } from '../message/message.ts';
 import type { CommitWaiter } from '../store/commits.ts';
 import type { QueueNo, StoredEntry } from '../store/store.ts';
 import { ConsumerGroup } from './consumer-group.ts';
 import type { QueueDeclaration } from './declaration.ts';
-import { DeliveryMark } from './delivery-mark.ts';
-import { EntryLog } from './entry-log.ts';
 import { Expiry } from './expiry.ts';
+import { LEVELS_MAX, Levels } from './levels.ts';
+import { Line, type LineHost } from './line.ts';
 import { isTooLong, wouldBeTooLong } from './overflow.ts';
-import { Pager, type PagerHost } from './pager.ts';
 import {
   ACCEPTED,
   type Consumer,
@@ -31,20 +30,18 @@ import {
 } from './queue.ts';
 import type { QueueContext, QueueHost } from './queue-context.ts';
 import { type PolicyKeys, type QueueOptions, queueOptions } from './queue-options.ts';
-import { ReadyList } from './ready-list.ts';
-import { UnackedList } from './unacked-list.ts';
 
 /** What a round of deliveries leaves: all that consumers can take is out; the turn's budget is spent; the mark is not on disk yet. */
 const NOTHING_LEFT = 0;
 const WORK_LEFT = 1;
 const MARK_MISSING = 2;
 
-/** A first-in first-out queue (x-queue-type classic). */
-export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
+/** A first-in first-out queue, or one such line for each priority (x-queue-type classic). */
+export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
   readonly name: string;
   readonly declaration: QueueDeclaration;
   options: QueueOptions;
-  /** Number of its content in the store. */
+  /** Number of its definition, and of the content of its lowest line. */
   readonly number: QueueNo;
   /** Its persistent messages survive a restart. */
   readonly durable: boolean;
@@ -53,6 +50,10 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
   awaitingCommit = false;
   /** Deleted: settles quietly, accepts nothing. */
   deleted = false;
+  messageCount = 0;
+  messageBytes = 0;
+  memoryBytes = 0;
+  lineCount = 1;
   readonly counters: QueueCounters = {
     published: 0,
     delivered: 0,
@@ -66,19 +67,13 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
 
   private readonly context: QueueContext;
   private readonly host: QueueHost;
-  private readonly ready = new ReadyList();
   private readonly group: ConsumerGroup;
-  private readonly unacked = new UnackedList();
-  private readonly log: EntryLog;
-  /** Position of the next message. */
-  private nextPosition = 1;
-  /** Body bytes of ready and cold messages. */
-  private readyBytes = 0;
-  /** Memory of the ready entries, as the budget counts it. */
-  private hotBytes = 0;
-
-  private readonly pager: Pager;
-  private readonly mark: DeliveryMark;
+  /** The line of messages without priority; the only one in a queue without priorities. */
+  private readonly base: Line;
+  /** The lines by priority; null in a queue without priorities, for which `base` is all there is. */
+  private readonly levels: Levels | null;
+  /** All lines. */
+  private readonly lines: Line[];
   private readonly expiry: Expiry;
   /** Callers of basic.get that wait for the store. */
   private getters: (() => void)[] = [];
@@ -86,7 +81,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
   constructor(
     declaration: QueueDeclaration,
     number: QueueNo,
-    _lines: ReadonlyMap<number, QueueNo>,
+    lines: ReadonlyMap<number, QueueNo>,
     policy: PolicyKeys,
     context: QueueContext,
     host: QueueHost,
@@ -99,37 +94,29 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
     this.context = context;
     this.host = host;
     this.group = new ConsumerGroup(this.options.singleActiveConsumer);
-    this.log = new EntryLog(context, number);
-    this.pager = new Pager(context.shard, number, this, context.log);
-    this.mark = new DeliveryMark(context.shard, number);
+    this.levels = this.options.priorityMax > 0 ? new Levels() : null;
+    this.base = new Line(this, 0, number, context, this.levels);
+    this.lines = [this.base];
+    this.levels?.add(this.base);
+    for (const [level, own] of lines) if (level > 0 && level < LEVELS_MAX) this.addLine(level, own);
     this.expiry = new Expiry(context.clock, context.wheel, () => this.wake());
   }
 
-  get messageCount(): number {
-    return this.ready.length + this.pager.count;
-  }
-
   get unackedCount(): number {
-    return this.unacked.size;
+    let sum = 0;
+    for (let i = 0; i < this.lines.length; i++) sum += this.lines[i]!.unacked.size;
+    return sum;
   }
 
   get consumerCount(): number {
     return this.group.size;
   }
 
-  /** Body bytes of all ready messages. */
-  get messageBytes(): number {
-    return this.readyBytes + this.pager.bodyBytes;
-  }
-
-  /** Bytes of message memory the queue holds. */
-  get memoryBytes(): number {
-    return this.hotBytes;
-  }
-
   /** Ready messages that are only in the store. */
   get pagedOutCount(): number {
-    return this.pager.count;
+    let sum = 0;
+    for (let i = 0; i < this.lines.length; i++) sum += this.lines[i]!.pager.count;
+    return sum;
   }
 
   get consumers(): Iterable<Consumer> {
@@ -148,24 +135,22 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
       if (options.overflow === 'reject-publish-dlx') this.deadLetter(message, 'maxlen');
       return REJECTED;
     }
+    const line = this.lineFor(message);
     // Before it has its place: what this hands out may cause another publish to this queue.
-    const cold = this.pager.count !== 0 || this.mustPage(message);
+    const cold = line.pager.count !== 0 || this.mustPage(line, message);
     const durable = this.durable && message.persistent;
     this.counters.published++;
-    const entry = new Entry(this, message, this.nextPosition++);
+    const entry = new Entry(line, message, line.nextPosition++);
     entry.expiresAt = this.expiry.deadlineOf(message, options.messageTtlMs);
     if (durable) {
       entry.durable = true;
       entry.stored = true;
-      entry.ticket = this.log.write(entry, this.expiry.storedDeadline(entry));
+      entry.ticket = line.log.write(entry, this.expiry.storedDeadline(entry));
     }
     if (cold) {
-      if (!durable) this.log.write(entry, this.expiry.storedDeadline(entry));
-      this.pager.add(entry.position, message.bodyLength);
-    } else {
-      this.enterMemory(message);
-      this.ready.push(entry);
-    }
+      if (!durable) line.log.write(entry, this.expiry.storedDeadline(entry));
+      line.pushCold(entry.position, message.bodyLength);
+    } else line.push(entry);
     // With consumers the turn delivers first: a queue of length 0 still serves a consumer that waits (RabbitMQ).
     if (options.bounded && this.group.size === 0 && !context.burying) this.dropHead();
     if (!this.woken) context.turn.wake(this);
@@ -187,15 +172,16 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
       if (this.messageCount === 0) this.counters.getEmpty++;
       return null;
     }
-    this.takeReady(entry);
+    const line = lineOf(entry);
+    line.shift();
     if (entry.redelivered) this.counters.redelivered++;
     if (noAck) {
       this.counters.gotNoAck++;
-      this.log.remove(entry);
+      line.remove(entry);
     } else {
       this.counters.got++;
-      this.mark.handOut(entry.position);
-      this.unacked.hold(entry);
+      line.mark.handOut(entry.position);
+      line.unacked.hold(entry);
     }
     this.watchHead();
     return entry;
@@ -210,7 +196,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
     const entry = this.head();
     if (entry === null ? this.messageCount === 0 : this.mayDeliver(entry)) return true;
     this.getters.push(ready);
-    this.pager.bringBack();
+    this.top.pager.bringBack();
     return false;
   }
 
@@ -247,36 +233,36 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
     if (left === NOTHING_LEFT) return this.tidy();
     // What is left still has its chance: nothing is dropped for being too long or too late before it had.
     if (left === WORK_LEFT) this.wake();
-    this.pager.bringBack();
+    this.top.pager.bringBack();
   }
 
   ack(entry: Entry): void {
-    this.unacked.release(entry);
+    const line = lineOf(entry);
+    line.unacked.release(entry);
     if (this.deleted) return;
     this.counters.acked++;
-    this.log.remove(entry);
+    line.remove(entry);
   }
 
   requeue(entry: Entry): void {
-    this.unacked.release(entry);
+    const line = lineOf(entry);
+    line.unacked.release(entry);
     if (this.deleted) return;
     entry.redelivered = true;
-    this.enterMemory(entry.message);
-    this.ready.putBack(entry);
+    line.putBack(entry);
     // RabbitMQ: what is too long now is cut before anything is delivered again.
     if (this.options.bounded) this.dropHead();
     this.wake();
   }
 
   reject(entry: Entry): void {
-    this.unacked.release(entry);
+    lineOf(entry).unacked.release(entry);
     if (!this.deleted) this.bury(entry, 'rejected');
   }
 
   purge(): number {
     const count = this.messageCount;
-    this.forgetReady();
-    this.log.clear(this.nextPosition - 1, this.unacked.storedPositions());
+    for (let i = 0; i < this.lines.length; i++) this.lines[i]!.clear();
     // A basic.get may have been waiting for what is gone now.
     if (this.getters.length !== 0) this.wake();
     return count;
@@ -287,31 +273,17 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
     this.deleted = true;
     for (const consumer of [...this.group]) consumer.cancelled();
     this.group.clear();
-    this.forgetReady();
-    this.log.drop();
+    for (let i = 0; i < this.lines.length; i++) this.lines[i]!.drop();
     this.expiry.stop();
     for (const ready of this.getters.splice(0)) ready();
   }
 
-  /** Recovery: where positions go on, and up to where entries may have been delivered before the stop. */
-  restoreFacts(_number: QueueNo, nextPosition: number, deliveredUpTo: number): void {
-    // The mark runs ahead of the deliveries: positions go on behind it, or new messages would look redelivered.
-    this.nextPosition = Math.max(this.nextPosition, nextPosition, deliveredUpTo + 1);
-    this.mark.restore(deliveredUpTo);
+  restoreFacts(number: QueueNo, nextPosition: number, deliveredUpTo: number): void {
+    this.lineNumbered(number).restoreFacts(nextPosition, deliveredUpTo);
   }
 
-  /**
-   * Recovery: entries in ascending order. Beyond the memory budget they are only counted. Does not wake the queue: its turn may write,
-   * and nothing may be written before all of the store was read.
-   */
-  restore(_number: QueueNo, run: readonly StoredEntry[]): void {
-    for (let i = 0; i < run.length; i++) {
-      const stored = run[i]!;
-      if (this.pager.count === 0 && !this.context.memory.exceededBy(this.hotBytes)) this.warm(stored);
-      else this.pager.add(stored.position, storedBodyLength(stored.buffer, stored.start));
-    }
-    const last = run[run.length - 1];
-    if (last !== undefined && last.position >= this.nextPosition) this.nextPosition = last.position + 1;
+  restore(number: QueueNo, run: readonly StoredEntry[]): void {
+    this.lineNumbered(number).restore(run);
   }
 
   applyOptions(options: QueueOptions): void {
@@ -321,29 +293,49 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
 
   /** Before a clean stop: the redelivered mark is set back to what was really delivered. */
   settleMark(): void {
-    if (this.durable) this.mark.settle();
+    if (!this.durable) return;
+    for (let i = 0; i < this.lines.length; i++) this.lines[i]!.mark.settle();
   }
 
-  // ── the pager's view ──
-
-  room(): number {
-    const { share } = this.context.memory;
-    // Half empty before it is filled again: few long reads instead of many short ones.
-    return this.hotBytes <= share / 2 ? share - this.hotBytes : 0;
-  }
-
-  takeRun(run: readonly StoredEntry[]): number {
-    let bodyBytes = 0;
-    for (let i = 0; i < run.length; i++) bodyBytes += this.warm(run[i]!);
+  /** Nothing of what is cold in a line will come: whoever waits for it is told. */
+  readFailed(): void {
     this.wake();
-    return bodyBytes;
+  }
+
+  // ── the lines ──
+
+  /** The line whose entry is next. */
+  private get top(): Line {
+    return this.levels === null ? this.base : this.levels.top!;
+  }
+
+  /** RabbitMQ: a priority above x-max-priority counts as that. */
+  private lineFor(message: Message): Line {
+    const { levels } = this;
+    if (levels === null) return this.base;
+    const level = Math.min(message.priority, this.options.priorityMax);
+    return levels.at(level) ?? this.addLine(level, this.host.numberFor(this, level));
+  }
+
+  private addLine(level: number, number: QueueNo): Line {
+    const line = new Line(this, level, number, this.context, this.levels);
+    this.levels?.add(line);
+    this.lines.push(line);
+    this.lineCount++;
+    return line;
+  }
+
+  private lineNumbered(number: QueueNo): Line {
+    const line = this.lines.find((each) => each.number === number);
+    assert(line !== undefined, 'a queue has no line of this number');
+    return line;
   }
 
   // ── the head ──
 
   /** The next entry that lives; null when there is none in memory, and where `expireHead` left it for the next turn. */
   private head(): Entry | null {
-    const entry = this.ready.peek();
+    const entry = this.top.peek();
     return entry === null || entry.expiresAt === 0 ? entry : this.expireHead();
   }
 
@@ -352,15 +344,15 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
    * expired that the rest has to wait for the next turn
    */
   private expireHead(): Entry | null {
-    const { ready, expiry } = this;
+    const { expiry } = this;
     let budget = this.context.deliveriesPerTurn;
-    for (let entry = ready.peek(); entry !== null; entry = ready.peek()) {
+    for (let entry = this.top.peek(); entry !== null; entry = this.top.peek()) {
       if (!expiry.isDue(entry)) return entry;
       if (budget-- === 0) {
         this.wake();
         return null;
       }
-      this.takeReady(entry);
+      this.top.shift();
       this.bury(entry, 'expired');
     }
     return null;
@@ -377,17 +369,18 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
       if (!this.mayDeliver(entry)) return MARK_MISSING;
       const consumer = group.next();
       if (consumer === null) return NOTHING_LEFT;
-      this.takeReady(entry);
+      const line = lineOf(entry);
+      line.shift();
       if (entry.redelivered) counters.redelivered++;
       if (consumer.noAck) {
         counters.deliveredNoAck++;
         consumer.deliver(entry);
-        this.log.remove(entry);
+        line.remove(entry);
       } else {
         counters.delivered++;
         entry.holder = consumer;
-        this.mark.handOut(entry.position);
-        this.unacked.hold(entry);
+        line.mark.handOut(entry.position);
+        line.unacked.hold(entry);
         consumer.deliver(entry);
       }
     }
@@ -396,7 +389,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
 
   /** What the deliveries of a turn leave behind: messages without a chance, a queue that is too long, a head that will expire. */
   private tidy(): void {
-    this.expiry.offered(this.nextPosition - 1);
+    this.expiry.offered(this.base.nextPosition - 1);
     if (this.options.bounded) this.dropHead();
     this.watchHead();
   }
@@ -405,7 +398,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
   private watchHead(): void {
     const next = this.head();
     if (next !== null) this.expiry.watch(next);
-    this.pager.bringBack();
+    this.top.pager.bringBack();
   }
 
   /**
@@ -421,12 +414,10 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
   }
 
   /** The message has no place in memory, not even when what consumers can take is out. */
-  private mustPage(message: Message): boolean {
-    const { memory } = this.context;
-    const { footprint } = message;
-    if (!memory.exceededBy(this.hotBytes + footprint)) return false;
+  private mustPage(line: Line, message: Message): boolean {
+    if (!line.isFullFor(message)) return false;
     this.deliver(this.messageCount);
-    return memory.exceededBy(this.hotBytes + footprint);
+    return line.isFullFor(message);
   }
 
   /**
@@ -438,9 +429,11 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
     if (options.overflow !== 'drop-head') return;
     for (let budget = this.context.deliveriesPerTurn; isTooLong(this, options); budget--) {
       if (budget === 0) return this.wake();
-      const entry = this.ready.peek();
-      if (entry === null) return this.pager.bringBack();
-      this.takeReady(entry);
+      // RabbitMQ: of a queue with priorities, the head of the highest one goes.
+      const line = this.top;
+      const entry = line.peek();
+      if (entry === null) return line.pager.bringBack();
+      line.shift();
       this.bury(entry, 'maxlen');
     }
   }
@@ -448,7 +441,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
   /** The end of an entry that nobody acknowledged. It leaves the store in the batch in which its dead letter enters. */
   private bury(entry: Entry, reason: DeathReason): void {
     this.deadLetter(entry.message, reason);
-    this.log.remove(entry);
+    lineOf(entry).remove(entry);
   }
 
   private deadLetter(message: Message, reason: DeathReason): void {
@@ -457,51 +450,12 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
 
   // ── bookkeeping ──
 
-  /** A stored entry becomes a ready one in memory. @returns its body length */
-  private warm(stored: StoredEntry): number {
-    const message = this.log.read(stored);
-    const entry = new Entry(this, message, stored.position);
-    entry.stored = true;
-    entry.durable = !stored.transient;
-    entry.expiresAt = stored.expiresAt;
-    entry.redelivered = this.mark.coveredBeforeRestart(stored.position);
-    this.enterMemory(message);
-    this.ready.push(entry);
-    return message.bodyLength;
-  }
-
   private mayDeliver(entry: Entry): boolean {
-    if (this.mark.allows(entry)) return true;
+    if (lineOf(entry).mark.allows(entry)) return true;
     this.context.commits.await(this);
     // The mark was written just now, perhaps: a turn commits it.
     this.context.turn.request();
     return false;
-  }
-
-  private takeReady(entry: Entry): void {
-    this.ready.shift();
-    this.leaveMemory(entry);
-  }
-
-  private enterMemory(message: Message): void {
-    const { footprint } = message;
-    this.hotBytes += footprint;
-    this.context.memory.used += footprint;
-    this.readyBytes += message.bodyLength;
-  }
-
-  private leaveMemory(entry: Entry): void {
-    const { message } = entry;
-    const { footprint } = message;
-    this.hotBytes -= footprint;
-    this.context.memory.used -= footprint;
-    this.readyBytes -= message.bodyLength;
-  }
-
-  /** Everything ready, in memory or not, is forgotten; the store has to be told. */
-  private forgetReady(): void {
-    for (let entry = this.ready.shift(); entry !== null; entry = this.ready.shift()) this.leaveMemory(entry);
-    this.pager.clear();
   }
 
   private serveGetters(): void {
@@ -509,4 +463,9 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, PagerHost {
     this.getters = [];
     for (let i = 0; i < getters.length; i++) getters[i]!();
   }
+}
+
+/** The line an entry of a queue stands in. */
+function lineOf(entry: Entry): Line {
+  return entry.owner as Line;
 }

@@ -46,9 +46,8 @@ export class EntryLog {
   }
 
   /** An entry that is settled for good, or given up. */
-  remove(entry: Entry): void {
-    if (!entry.stored) return;
-    this.context.shard.remove(this.queue, entry.position);
+  remove(position: number): void {
+    this.context.shard.remove(this.queue, position);
     this.context.turn.request();
   }
 

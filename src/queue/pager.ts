@@ -1,8 +1,9 @@
-// The cold part of a queue: entries that are only in the store, and the reads that bring them back in runs.
-// Owns counts and the read under way. Knows no consumer and makes no entry: runs are handed to the queue.
-// Invariants: cold positions are higher than every position the queue holds in memory; what is read goes into the queue's memory at
-// once, and is only asked for while there is room, so that a backlog costs no more than the queue's share; a read is under way only for
-// something that is there, so that its answer is never empty.
+// The cold part of a line: entries that are only in the store, and the reads that bring them back in runs.
+// Owns counts, the read under way, and which of them were taken out of their order. Knows no consumer and makes no entry: runs are
+// handed to the line.
+// Invariants: what is read goes into the line's memory at once, and is only asked for while there is room, so that a backlog costs no
+// more than the line's share; a read is under way only for something that is there, so that its answer is never empty; what was taken is
+// never handed over.
 
 import type { Logger } from '../base/logger.ts';
 import { type QueueNo, type Shard, type StoredEntry, StoreError } from '../store/store.ts';
@@ -10,28 +11,35 @@ import { type QueueNo, type Shard, type StoredEntry, StoreError } from '../store
 /** Bytes that one read of cold entries asks the store for at most. */
 export const READ_RUN_BYTES = 1024 * 1024;
 
-/** The queue, as far as its pager needs it. */
+/** The line, as far as its pager needs it. */
 export interface PagerHost {
+  /** Of its queue, for log lines. */
   readonly name: string;
   /** Bytes of cold entries that have room in memory; 0 when there is none worth a read. */
   room(): number;
-  /** Takes a run; returns the body bytes in it. */
+  /** Takes a run, all of it or all but what was taken since it was asked for; returns the body bytes in it. */
   takeRun(run: readonly StoredEntry[]): number;
+  /** What is cold cannot be read. */
+  readFailed(): void;
 }
 
-/** Cold entries of one queue. */
+/** Cold entries of one line. */
 export class Pager {
   /** Entries that are only in the store. */
   count = 0;
   /** Their body bytes. */
   bodyBytes = 0;
-  /** Position from which the next read begins. */
-  private from = 1;
-  private reading = false;
+  /** No cold entry stands before this position; Infinity when there is none. */
+  from = Number.POSITIVE_INFINITY;
   /** A read failed: what is cold stays where it is until a restart. */
-  private failed = false;
+  failed = false;
+  private reading = false;
   /** Grows when cold entries are thrown away, so that a read under way is ignored. */
   private epoch = 0;
+  /** Positions at or behind `from` that are not cold any more, and may still be read. */
+  private readonly taken = new Set<number>();
+  /** Those of `taken` that left the store while a read was under way. */
+  private readonly settledMeanwhile: number[] = [];
   private readonly shard: Shard;
   private readonly queue: QueueNo;
   private readonly host: PagerHost;
@@ -44,27 +52,55 @@ export class Pager {
     this.log = log;
   }
 
-  /** One more entry that is only in the store. */
+  /** One more entry that is only in the store, behind all others of the line. */
   add(position: number, bodyLength: number): void {
     if (this.count === 0) this.from = position;
     this.count++;
     this.bodyBytes += bodyLength;
   }
 
+  /** The entry at this position, which the line had put here, is cold. */
+  has(position: number): boolean {
+    return position >= this.from && !this.taken.has(position);
+  }
+
+  /** Takes a cold entry out of its order; it is never handed over. */
+  take(position: number, bodyLength: number): void {
+    this.count--;
+    this.bodyBytes -= bodyLength;
+    if (this.count === 0) this.becomeEmpty();
+    else this.taken.add(position);
+  }
+
+  /** An entry left the store: if it was taken from here, it cannot be read again. */
+  settled(position: number): void {
+    if (this.taken.size === 0) return;
+    if (this.reading) this.settledMeanwhile.push(position);
+    else this.taken.delete(position);
+  }
+
   /** Forgets everything cold. */
   clear(): void {
-    this.epoch++;
-    this.reading = false;
     this.failed = false;
     this.count = 0;
     this.bodyBytes = 0;
+    this.becomeEmpty();
   }
 
-  /** Reads the next run if the queue has room for it. */
+  /** Reads the next run if the line has room for it. */
   bringBack(): void {
     if (this.count === 0 || this.reading || this.failed) return;
     const room = this.host.room();
     if (room > 0) this.read(Math.min(room, READ_RUN_BYTES));
+  }
+
+  /** What is added from now on stands behind everything that was ever here; a read under way has nothing for us. */
+  private becomeEmpty(): void {
+    this.epoch++;
+    this.reading = false;
+    this.from = Number.POSITIVE_INFINITY;
+    this.taken.clear();
+    this.settledMeanwhile.length = 0;
   }
 
   private read(bytes: number): void {
@@ -76,12 +112,25 @@ export class Pager {
       if (error instanceof StoreError && error.kind === 'closed') return;
       if (error !== null) return this.fail(error.message);
       if (run.length === 0) return this.fail('the store has nothing more of it');
-      if (run.length > this.count) return this.fail('the store has more of it than was counted');
-      this.from = run[run.length - 1]!.position + 1;
-      this.count -= run.length;
-      this.bodyBytes -= this.host.takeRun(run);
+      const last = run[run.length - 1]!.position;
+      const ours = this.taken.size === 0 ? run : run.filter((stored) => !this.taken.has(stored.position));
+      if (ours.length > this.count) return this.fail('the store has more of it than was counted');
+      this.count -= ours.length;
+      if (this.count === 0) this.becomeEmpty();
+      else this.passTo(last + 1);
+      this.bodyBytes -= this.host.takeRun(ours);
       this.bringBack();
     });
+  }
+
+  private passTo(position: number): void {
+    this.from = position;
+    const { taken, settledMeanwhile } = this;
+    if (taken.size !== 0) {
+      for (const each of taken) if (each < position) taken.delete(each);
+      for (let i = 0; i < settledMeanwhile.length; i++) taken.delete(settledMeanwhile[i]!);
+    }
+    settledMeanwhile.length = 0;
   }
 
   /** Nothing is skipped and nothing is given up: the messages are in the store, and a restart will say what is wrong with them. */
@@ -92,5 +141,6 @@ export class Pager {
       messages: this.count,
       error,
     });
+    this.host.readFailed();
   }
 }

@@ -1,31 +1,52 @@
-// The order of what waits in one queue's memory: by position, with what was requeued back at its old place.
+// The order of what waits in the memory of one line: by position, with what was requeued back at its old place.
 // Owns entries in their order of arrival, and a heap of those that came back: a connection that ends gives back the deliveries of all
-// its channels in any order. The front of the queue is the lower of the two fronts.
+// its channels in any order. The front of the line is the lower of the two fronts.
+// An entry that is taken out of the middle leaves a hole, which is passed over when the front reaches it; so taking one costs the same
+// wherever it stands. Invariant: at most half of what is kept, and some HOLES_KEPT, are holes.
 
 import { Deque } from '../base/deque.ts';
 import { Heap } from '../base/heap.ts';
 import type { Entry } from '../message/entry.ts';
 
-/** Ready entries of one queue. */
-export class ReadyList {
-  private readonly arrived = new Deque<Entry>();
-  private readonly returned = new Heap<Entry>(positionOf);
+/** Bits of `Entry.place`. In a list, waiting or as a hole. */
+const LISTED = 1;
+/** In a list, but taken out: a hole. */
+const HOLE = 2;
 
-  get length(): number {
-    return this.arrived.length + this.returned.length;
-  }
+/** Holes that are never worth a clean-up. */
+const HOLES_KEPT = 64;
+
+/** Ready entries of one line. */
+export class ReadyList {
+  /** Entries that wait. */
+  length = 0;
+  private arrived = new Deque<Entry>();
+  private returned = new Heap<Entry>(positionOf);
+  /** Entries in either that were taken out of the middle. */
+  private holes = 0;
 
   /** Appends an entry with a higher position than all appended before. */
   push(entry: Entry): void {
+    entry.place |= LISTED;
     this.arrived.push(entry);
+    this.length++;
   }
 
   /** Puts an entry back to its old place. */
   putBack(entry: Entry): void {
+    this.length++;
+    if ((entry.place & HOLE) !== 0) {
+      // Its old place is still there.
+      entry.place &= ~HOLE;
+      this.holes--;
+      return;
+    }
+    entry.place |= LISTED;
     this.returned.push(entry);
   }
 
   peek(): Entry | null {
+    if (this.holes !== 0) this.passHoles();
     const arrived = this.arrived.peekFront();
     const returned = this.returned.peek();
     if (returned === null) return arrived;
@@ -33,12 +54,132 @@ export class ReadyList {
   }
 
   shift(): Entry | null {
+    if (this.holes !== 0) this.passHoles();
     const returned = this.returned.peek();
-    if (returned === null) return this.arrived.shift();
     const arrived = this.arrived.peekFront();
-    return arrived === null || returned.position < arrived.position
-      ? this.returned.shift()
-      : this.arrived.shift();
+    const first =
+      returned === null || (arrived !== null && arrived.position < returned.position)
+        ? this.arrived.shift()
+        : this.returned.shift();
+    if (first === null) return null;
+    first.place &= ~LISTED;
+    this.length--;
+    return first;
+  }
+
+  /** The entry waits here. */
+  has(entry: Entry): boolean {
+    return (entry.place & (LISTED | HOLE)) === LISTED;
+  }
+
+  /** Takes an entry out, wherever it stands. It must wait here. */
+  take(entry: Entry): void {
+    entry.place |= HOLE;
+    this.length--;
+    this.holes++;
+    if (this.holes > HOLES_KEPT && this.holes > this.length) this.closeHoles();
+  }
+
+  /** The entry that waits at a position; null when there is none. */
+  find(position: number): Entry | null {
+    const { arrived } = this;
+    const index = this.arrivedFrom(position);
+    if (index < arrived.length) {
+      const entry = arrived.at(index);
+      if (entry.position === position) return this.has(entry) ? entry : null;
+    }
+    for (const entry of this.returned) if (entry.position === position && this.has(entry)) return entry;
+    return null;
+  }
+
+  /**
+   * What waits at or behind a position, in order. Entries may be taken out meanwhile; what is pushed or put back meanwhile may be missed.
+   */
+  *from(position: number): IterableIterator<Entry> {
+    const returned: Entry[] = [];
+    for (const entry of this.returned)
+      if (entry.position >= position && this.has(entry)) returned.push(entry);
+    returned.sort((a, b) => a.position - b.position);
+    let next = 0;
+    let index = 0;
+    let last = position - 1;
+    for (;;) {
+      index = this.arrivedBehind(last, index);
+      const first = index < this.arrived.length ? this.arrived.at(index) : null;
+      const back = next < returned.length ? returned[next]! : null;
+      if (first === null && back === null) return;
+      let entry: Entry;
+      if (back !== null && (first === null || back.position < first.position)) {
+        entry = back;
+        next++;
+      } else {
+        entry = first!;
+        index++;
+      }
+      last = entry.position;
+      if (this.has(entry)) yield entry;
+    }
+  }
+
+  /**
+   * Where in `arrived` the first entry behind a position stands.
+   * @param hint where it would be if nothing had moved
+   */
+  private arrivedBehind(position: number, hint: number): number {
+    const { arrived } = this;
+    const holds =
+      hint > 0 &&
+      hint <= arrived.length &&
+      arrived.at(hint - 1).position <= position &&
+      (hint === arrived.length || arrived.at(hint).position > position);
+    return holds ? hint : this.arrivedFrom(position + 1);
+  }
+
+  /** Where in `arrived` the first entry at or behind a position stands. */
+  private arrivedFrom(position: number): number {
+    const { arrived } = this;
+    let low = 0;
+    let high = arrived.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (arrived.at(middle).position < position) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  private passHoles(): void {
+    const { arrived, returned } = this;
+    for (let entry = arrived.peekFront(); entry !== null && (entry.place & HOLE) !== 0; ) {
+      arrived.shift();
+      this.drop(entry);
+      entry = arrived.peekFront();
+    }
+    for (let entry = returned.peek(); entry !== null && (entry.place & HOLE) !== 0; ) {
+      returned.shift();
+      this.drop(entry);
+      entry = returned.peek();
+    }
+  }
+
+  private closeHoles(): void {
+    const { arrived, returned } = this;
+    this.arrived = new Deque<Entry>();
+    this.returned = new Heap<Entry>(positionOf);
+    for (let entry = arrived.shift(); entry !== null; entry = arrived.shift()) {
+      if ((entry.place & HOLE) === 0) this.arrived.push(entry);
+      else this.drop(entry);
+    }
+    for (let entry = returned.shift(); entry !== null; entry = returned.shift()) {
+      if ((entry.place & HOLE) === 0) this.returned.push(entry);
+      else this.drop(entry);
+    }
+  }
+
+  /** A hole is gone. */
+  private drop(entry: Entry): void {
+    entry.place &= ~(LISTED | HOLE);
+    this.holes--;
   }
 }
 

@@ -18,6 +18,7 @@ class Bench implements PagerHost {
   /** Bytes for which there is room. */
   free = 100;
   readonly taken: number[] = [];
+  failures = 0;
   /** Reads under way, oldest first. */
   readonly reads: { readonly found: readonly number[]; readonly bytes: number; readonly answer: Answer }[] =
     [];
@@ -44,6 +45,10 @@ class Bench implements PagerHost {
   takeRun(run: readonly StoredEntry[]): number {
     for (const { position } of run) this.taken.push(position);
     return run.length;
+  }
+
+  readFailed(): void {
+    this.failures++;
   }
 
   add(...positions: number[]): void {
