@@ -45,7 +45,10 @@ const LOADS_MAX = 2;
 export interface DueEntriesHost {
   /** For log lines. */
   readonly name: string;
-  /** False when the entry at this position was taken otherwise: it is forgotten. Asked often; must be quick. */
+  /**
+   * False when the entry at this position was taken otherwise: it is forgotten, and this was the last question about it. Asked often;
+   * must be quick.
+   */
   stillWaits(position: number): boolean;
   /**
    * The entry's time has come. It is not in the index any more; removing it from the store is the host's business.
@@ -159,6 +162,17 @@ export class DueEntries implements Wakeable {
     this.sweep();
     const at = this.wakeFor(dueAtMs);
     if (at < this.timerAt) this.arm(at);
+  }
+
+  /** As `add` while a store is recovered: nothing happens before `resume`. */
+  restore(dueAtMs: number, position: number, bodyLength: number): void {
+    this.heap.push(dueAtMs, position, bodyLength);
+    this.bytes += bodyLength;
+  }
+
+  /** Recovery has ended: what is due goes on. */
+  resume(): void {
+    if (this.heap.length !== 0) this.wake();
   }
 
   /** Forgets all entries. */

@@ -136,6 +136,19 @@ describe('entries that wait for their time', () => {
     expect(b.given).toEqual(['m1', 'm2']);
   });
 
+  it('that come back after a restart wait until recovery has ended', async () => {
+    const b = await bench();
+    const bytes = Buffer.from('old');
+    b.kit.shard.enqueue(QUEUE, 1, EMPTY, bytes, 0, 3, null);
+    b.entries.restore(1, 1, 3);
+    await b.pass(50);
+    expect(b.given).toEqual([]);
+    expect(b.entries.count).toBe(1);
+    b.entries.resume();
+    await b.pass(20);
+    expect(b.given).toEqual(['old']);
+  });
+
   it('are counted with their bytes, and forgotten by a clear, reads under way included', async () => {
     const b = await bench();
     b.add(100, 'abc');
