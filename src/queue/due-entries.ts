@@ -99,7 +99,7 @@ export class DueEntries implements Wakeable {
   private readonly context: QueueContext;
   private readonly queue: QueueNo;
   private readonly host: DueEntriesHost;
-  private readonly needsBytes: boolean;
+  private needsBytes: boolean;
   private readonly heap = new DeadlineHeap();
   /** Body bytes of the entries in the heap, in windows, and those handed over by the present turn. */
   private bytes = 0;
@@ -162,6 +162,13 @@ export class DueEntries implements Wakeable {
     this.sweep();
     const at = this.wakeFor(dueAtMs);
     if (at < this.timerAt) this.arm(at);
+  }
+
+  /** From now on the host wants the bytes of what is due. */
+  needBytes(): void {
+    if (this.needsBytes) return;
+    this.needsBytes = true;
+    if (this.heap.length !== 0) this.wake();
   }
 
   /** As `add` while a store is recovered: nothing happens before `resume`. */

@@ -346,4 +346,15 @@ describe('entries that wait for their time', () => {
     await b.pass(100);
     expect(b.given).toHaveLength(3 * DUE_PER_TURN + 1);
   });
+
+  it('are read from the moment on in which their bytes are asked for', async () => {
+    const b = await bench(false);
+    b.add(100);
+    b.add(60_000, 'text');
+    await b.pass(110);
+    b.entries.needBytes();
+    b.add(100, 'more');
+    await b.pass(59_900, 100);
+    expect(b.given).toEqual(['1', 'more', 'text']);
+  });
 });
