@@ -85,15 +85,20 @@ class Bench implements DueEntriesHost {
     return position;
   }
 
+  private async turns(count: number): Promise<void> {
+    for (let i = 0; i < count; i++) {
+      this.kit.run();
+      await iteration();
+    }
+  }
+
   /** Time goes on in small steps, with turns and reads in between. */
   async pass(ms: number, step = 10): Promise<void> {
     for (let done = 0; done < ms; done += step) {
       this.kit.clock.advance(step);
-      this.kit.run();
-      await iteration();
-      this.kit.run();
+      await this.turns(2);
     }
-    await this.kit.settle();
+    await this.turns(10);
   }
 }
 
