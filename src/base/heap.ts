@@ -4,9 +4,12 @@
 export class Heap<T> {
   private values: T[] = [];
   private readonly keyOf: (value: T) => number;
+  private readonly thenOf: (value: T) => number;
 
-  constructor(keyOf: (value: T) => number) {
+  /** @param thenOf orders values whose keys are equal; without it their order is any */
+  constructor(keyOf: (value: T) => number, thenOf: (value: T) => number = noTie) {
     this.keyOf = keyOf;
+    this.thenOf = thenOf;
   }
 
   get length(): number {
@@ -24,13 +27,13 @@ export class Heap<T> {
   }
 
   push(value: T): void {
-    const { values, keyOf } = this;
-    const key = keyOf(value);
+    const { values } = this;
+    const key = this.keyOf(value);
     let at = values.length;
     values.push(value);
     while (at !== 0) {
       const parent = (at - 1) >>> 1;
-      if (keyOf(values[parent]!) <= key) break;
+      if (!this.isBefore(value, key, values[parent]!)) break;
       values[at] = values[parent]!;
       at = parent;
     }
@@ -39,7 +42,7 @@ export class Heap<T> {
 
   /** Removes and returns the value with the least key; null when empty. */
   shift(): T | null {
-    const { values, keyOf } = this;
+    const { values } = this;
     if (values.length === 0) return null;
     const least = values[0]!;
     const last = values.pop()!;
@@ -49,15 +52,25 @@ export class Heap<T> {
       this.values = [];
       return least;
     }
-    const key = keyOf(last);
+    const key = this.keyOf(last);
     let at = 0;
     for (let child = 1; child < length; child = 2 * at + 1) {
-      if (child + 1 < length && keyOf(values[child + 1]!) < keyOf(values[child]!)) child++;
-      if (keyOf(values[child]!) >= key) break;
+      const right = child + 1;
+      if (right < length && this.isBefore(values[right]!, this.keyOf(values[right]!), values[child]!))
+        child = right;
+      if (!this.isBefore(values[child]!, this.keyOf(values[child]!), last, key)) break;
       values[at] = values[child]!;
       at = child;
     }
     values[at] = last;
     return least;
   }
+
+  private isBefore(value: T, key: number, other: T, otherKey = this.keyOf(other)): boolean {
+    return key < otherKey || (key === otherKey && this.thenOf(value) < this.thenOf(other));
+  }
+}
+
+function noTie(): number {
+  return 0;
 }

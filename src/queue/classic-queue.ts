@@ -15,11 +15,16 @@ import type { Message } from '../message/message.ts';
 import type { CommitWaiter } from '../store/commits.ts';
 import type { QueueNo, StoredEntry } from '../store/store.ts';
 import { ConsumerGroup } from './consumer-group.ts';
+import type { Deadlines } from './deadlines.ts';
 import type { QueueDeclaration } from './declaration.ts';
-import { Expiry } from './expiry.ts';
+import { Expiry, NOW_OR_NEVER } from './expiry.ts';
+import { IdleLimit } from './idle-limit.ts';
 import { LEVELS_MAX, Levels } from './levels.ts';
 import { Line, type LineHost } from './line.ts';
+import type { Ordering } from './ordering.ts';
+import { orderingOf } from './ordering-lines.ts';
 import { isTooLong, wouldBeTooLong } from './overflow.ts';
+import { isWaiting } from './place.ts';
 import {
   ACCEPTED,
   type Consumer,
@@ -50,6 +55,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
   awaitingCommit = false;
   /** Deleted: settles quietly, accepts nothing. */
   deleted = false;
+  paused = false;
   messageCount = 0;
   messageBytes = 0;
   memoryBytes = 0;
@@ -74,7 +80,10 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
   private readonly levels: Levels | null;
   /** All lines. */
   private readonly lines: Line[];
+  /** Who holds which ordering key; null in a queue without them. */
+  private ordering: Ordering | null = null;
   private readonly expiry: Expiry;
+  private readonly idle: IdleLimit;
   /** Callers of basic.get that wait for the store. */
   private getters: (() => void)[] = [];
 
@@ -99,7 +108,15 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     this.lines = [this.base];
     this.levels?.add(this.base);
     for (const [level, own] of lines) if (level > 0 && level < LEVELS_MAX) this.addLine(level, own);
-    this.expiry = new Expiry(context.clock, context.wheel, () => this.wake());
+    this.expiry = new Expiry(context.clock, context.wheel, context.messageWheel, () => this.wake());
+    this.idle = new IdleLimit(
+      context.clock,
+      context.wheel,
+      () => this.group.size !== 0,
+      () => host.expired(this),
+    );
+    this.idle.set(this.options.expiresMs);
+    this.orderBy(this.options.orderingKey);
   }
 
   get unackedCount(): number {
@@ -149,7 +166,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     }
     if (cold) {
       if (!durable) line.log.write(entry, this.expiry.storedDeadline(entry));
-      line.pushCold(entry.position, message.bodyLength);
+      line.pushCold(entry.position, message.bodyLength, this.expiry.storedDeadline(entry));
     } else line.push(entry);
     // With consumers the turn delivers first: a queue of length 0 still serves a consumer that waits (RabbitMQ).
     if (options.bounded && this.group.size === 0 && !context.burying) this.dropHead();
@@ -162,12 +179,31 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
    * a count that comes right behind a publish must not find what a consumer would have had by then.
    */
   catchUp(): void {
+    if (this.expiry.isTime) this.expire();
     if (!this.woken || this.messageCount === 0) return;
     if (this.deliver(this.context.deliveriesPerTurn) === NOTHING_LEFT) this.tidy();
   }
 
+  touch(): void {
+    this.idle.touch();
+  }
+
+  pause(): void {
+    this.paused = true;
+    // Whoever waits for a message is told that there is none to be had.
+    this.wake();
+  }
+
+  resume(): void {
+    this.paused = false;
+    this.wake();
+  }
+
   get(noAck: boolean): Entry | null {
-    const entry = this.head();
+    this.idle.touch();
+    const { ordering } = this;
+    if (this.paused) return null;
+    const entry = ordering === null ? this.head() : this.headForGet(ordering);
     if (entry === null || !this.mayDeliver(entry)) {
       if (this.messageCount === 0) this.counters.getEmpty++;
       return null;
@@ -177,11 +213,13 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     if (entry.redelivered) this.counters.redelivered++;
     if (noAck) {
       this.counters.gotNoAck++;
+      ordering?.ended(entry);
       line.remove(entry);
     } else {
       this.counters.got++;
       line.mark.handOut(entry.position);
       line.unacked.hold(entry);
+      ordering?.hold(entry, null);
     }
     this.watchHead();
     return entry;
@@ -192,11 +230,16 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
    * although something is ready. The queue calls `ready` when it is worth asking again.
    */
   whenReady(ready: () => void): boolean {
-    if (this.deleted) return true;
-    const entry = this.head();
+    if (this.deleted || this.paused) return true;
+    const { ordering } = this;
+    const entry = ordering === null ? this.head() : this.headForGet(ordering);
     if (entry === null ? this.messageCount === 0 : this.mayDeliver(entry)) return true;
+    const { pager } = this.top;
+    pager.bringBack();
+    // Everything that could be had is parked: whoever asks is told that there is nothing for him.
+    if (entry === null && ordering !== null && ordering.parkedCount !== 0 && !this.woken && !pager.isReading)
+      return true;
     this.getters.push(ready);
-    this.top.pager.bringBack();
     return false;
   }
 
@@ -208,13 +251,17 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
   cancel(consumer: Consumer): void {
     if (!this.group.remove(consumer)) return;
     if (this.deleted) return;
-    if (this.group.size === 0) this.host.consumersGone(this);
-    else if (this.options.singleActiveConsumer) this.wake();
+    this.ordering?.cancelled(consumer);
+    if (this.group.size === 0) {
+      this.idle.touch();
+      this.host.consumersGone(this);
+    } else if (this.options.singleActiveConsumer) this.wake();
   }
 
   unpark(consumer: Consumer): void {
     if (!consumer.parked) return;
     this.group.unpark(consumer);
+    this.ordering?.freed(consumer);
     if (this.messageCount !== 0) this.wake();
   }
 
@@ -228,6 +275,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
   }
 
   runTurn(): void {
+    if (this.expiry.isTime) this.expire();
     if (this.getters.length !== 0) this.serveGetters();
     const left = this.deliver(this.context.deliveriesPerTurn);
     if (left === NOTHING_LEFT) return this.tidy();
@@ -241,6 +289,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     line.unacked.release(entry);
     if (this.deleted) return;
     this.counters.acked++;
+    this.ordering?.ended(entry);
     line.remove(entry);
   }
 
@@ -250,6 +299,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     if (this.deleted) return;
     entry.redelivered = true;
     line.putBack(entry);
+    this.ordering?.requeued(entry);
     // RabbitMQ: what is too long now is cut before anything is delivered again.
     if (this.options.bounded) this.dropHead();
     this.wake();
@@ -262,6 +312,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
 
   purge(): number {
     const count = this.messageCount;
+    this.forgetParked();
     for (let i = 0; i < this.lines.length; i++) this.lines[i]!.clear();
     // A basic.get may have been waiting for what is gone now.
     if (this.getters.length !== 0) this.wake();
@@ -273,13 +324,19 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     this.deleted = true;
     for (const consumer of [...this.group]) consumer.cancelled();
     this.group.clear();
+    this.forgetParked();
     for (let i = 0; i < this.lines.length; i++) this.lines[i]!.drop();
     this.expiry.stop();
+    this.idle.stop();
     for (const ready of this.getters.splice(0)) ready();
   }
 
   restoreFacts(number: QueueNo, nextPosition: number, deliveredUpTo: number): void {
-    this.lineNumbered(number).restoreFacts(nextPosition, deliveredUpTo);
+    const line = this.lineNumbered(number);
+    line.restoreFacts(nextPosition, deliveredUpTo);
+    // What came before the time to live did is stored without one: it counts anew.
+    const { messageTtlMs } = this.options;
+    if (messageTtlMs !== Number.POSITIVE_INFINITY) line.cap(this.context.clock.now() + messageTtlMs, []);
   }
 
   restore(number: QueueNo, run: readonly StoredEntry[]): void {
@@ -287,7 +344,13 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
   }
 
   applyOptions(options: QueueOptions): void {
+    const before = this.options;
     this.options = options;
+    if (options.expiresMs !== before.expiresMs) this.idle.set(options.expiresMs);
+    if (options.messageTtlMs < before.messageTtlMs) this.shortenLives(options.messageTtlMs);
+    if (options.deadLetterExchange !== null && before.deadLetterExchange === null)
+      for (let i = 0; i < this.lines.length; i++) this.lines[i]!.deadlines?.needBytes();
+    if (options.orderingKey !== (this.ordering?.header ?? null)) this.orderBy(options.orderingKey);
     this.wake();
   }
 
@@ -331,6 +394,63 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     return line;
   }
 
+  // ── time ──
+
+  /** A shorter time to live counts for what is in the queue already, from now on; a longer one for new messages only. */
+  private shortenLives(ttlMs: number): void {
+    const at = this.context.clock.now() + ttlMs;
+    const parked = this.ordering === null ? [] : this.ordering.parked();
+    for (let i = 0; i < this.lines.length; i++) this.lines[i]!.cap(at, parked);
+  }
+
+  /** Drops what has expired, wherever it stands. What is more than a turn's work goes in the turns after it. */
+  private expire(): void {
+    const now = this.context.clock.now();
+    let budget = this.context.deliveriesPerTurn;
+    for (let i = 0; i < this.lines.length; i++) {
+      const line = this.lines[i]!;
+      for (let entry = line.nextExpired(now); entry !== null; entry = line.nextExpired(now)) {
+        if (budget-- === 0) return this.wake();
+        line.take(entry);
+        this.bury(entry, 'expired');
+      }
+    }
+    this.watchDeadlines();
+  }
+
+  /** Drops what had to be handed out at once and was not. */
+  private expireBrief(line: Line, deadlines: Deadlines): void {
+    const brief = deadlines.takeBrief();
+    let budget = this.context.deliveriesPerTurn;
+    for (let i = 0; i < brief.length; i++) {
+      const entry = brief[i]!;
+      if (!isWaiting(entry)) continue;
+      if (budget-- <= 0) {
+        deadlines.keepBrief(entry);
+        this.wake();
+        continue;
+      }
+      line.take(entry);
+      this.bury(entry, 'expired');
+    }
+  }
+
+  /** The queue is woken when the next message expires. */
+  private watchDeadlines(): void {
+    let next = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < this.lines.length; i++) {
+      const line = this.lines[i]!;
+      if (line.deadlines === null) continue;
+      const deadline = line.nextDeadline;
+      if (deadline < next) next = deadline;
+    }
+    if (next !== Number.POSITIVE_INFINITY) this.expiry.watch(next);
+  }
+
+  expiredCold(message: Message | null): void {
+    if (message !== null) this.deadLetter(message, 'expired');
+  }
+
   // ── the head ──
 
   /** The next entry that lives; null when there is none in memory, and where `expireHead` left it for the next turn. */
@@ -340,14 +460,13 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
   }
 
   /**
-   * Drops expired entries (RabbitMQ: messages expire at the head). @returns the head that lives, as `head` does; null when so many have
-   * expired that the rest has to wait for the next turn
+   * Drops expired entries at the head: none is handed out, though the wheel has not come round yet. @returns the head that lives, as
+   * `head` does; null when so many have expired that the rest has to wait for the next turn
    */
   private expireHead(): Entry | null {
-    const { expiry } = this;
     let budget = this.context.deliveriesPerTurn;
     for (let entry = this.top.peek(); entry !== null; entry = this.top.peek()) {
-      if (!expiry.isDue(entry)) return entry;
+      if (!this.isDue(entry)) return entry;
       if (budget-- === 0) {
         this.wake();
         return null;
@@ -358,23 +477,36 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     return null;
   }
 
+  private isDue(entry: Entry): boolean {
+    const { expiresAt } = entry;
+    if (expiresAt === 0) return false;
+    return expiresAt === NOW_OR_NEVER
+      ? entry.position <= lineOf(entry).deadlines!.offeredUpTo
+      : expiresAt <= this.context.clock.now();
+  }
+
   /** Hands ready entries to consumers, `budget` at most. @returns what is left to do: NOTHING_LEFT, WORK_LEFT or MARK_MISSING */
   private deliver(budget: number): number {
-    const { group, counters } = this;
+    const { group, counters, ordering } = this;
     // Without consumers nothing is marked as delivered.
-    if (group.size === 0) return NOTHING_LEFT;
+    if (group.size === 0 || this.paused) return NOTHING_LEFT;
     for (let left = budget; left !== 0; left--) {
       const entry = this.head();
       if (entry === null) return NOTHING_LEFT;
       if (!this.mayDeliver(entry)) return MARK_MISSING;
-      const consumer = group.next();
+      let consumer = group.next();
       if (consumer === null) return NOTHING_LEFT;
+      if (ordering !== null) {
+        consumer = ordering.recipient(entry, consumer);
+        if (consumer === null) continue;
+      }
       const line = lineOf(entry);
       line.shift();
       if (entry.redelivered) counters.redelivered++;
       if (consumer.noAck) {
         counters.deliveredNoAck++;
         consumer.deliver(entry);
+        if (ordering !== null) ordering.ended(entry);
         line.remove(entry);
       } else {
         counters.delivered++;
@@ -382,6 +514,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
         line.mark.handOut(entry.position);
         line.unacked.hold(entry);
         consumer.deliver(entry);
+        if (ordering !== null) ordering.hold(entry, consumer);
       }
     }
     return WORK_LEFT;
@@ -389,15 +522,21 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
 
   /** What the deliveries of a turn leave behind: messages without a chance, a queue that is too long, a head that will expire. */
   private tidy(): void {
-    this.expiry.offered(this.base.nextPosition - 1);
+    for (let i = 0; i < this.lines.length; i++) {
+      const line = this.lines[i]!;
+      const { deadlines } = line;
+      if (deadlines === null) continue;
+      deadlines.offeredUpTo = line.nextPosition - 1;
+      if (deadlines.hasBrief) this.expireBrief(line, deadlines);
+    }
     if (this.options.bounded) this.dropHead();
     this.watchHead();
   }
 
   /** Drops what has expired at the head, sees to it that the next one is dropped in time, and fills up from the store. */
   private watchHead(): void {
-    const next = this.head();
-    if (next !== null) this.expiry.watch(next);
+    this.head();
+    this.watchDeadlines();
     this.top.pager.bringBack();
   }
 
@@ -431,9 +570,11 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
       if (budget === 0) return this.wake();
       // RabbitMQ: of a queue with priorities, the head of the highest one goes.
       const line = this.top;
-      const entry = line.peek();
+      const front = line.peek();
+      const entry = this.ordering === null ? front : this.ordering.oldest(front);
       if (entry === null) return line.pager.bringBack();
-      line.shift();
+      if (entry === front) line.shift();
+      else lineOf(entry).take(entry);
       this.bury(entry, 'maxlen');
     }
   }
@@ -441,11 +582,38 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
   /** The end of an entry that nobody acknowledged. It leaves the store in the batch in which its dead letter enters. */
   private bury(entry: Entry, reason: DeathReason): void {
     this.deadLetter(entry.message, reason);
+    this.ordering?.ended(entry);
     lineOf(entry).remove(entry);
   }
 
   private deadLetter(message: Message, reason: DeathReason): void {
     if (this.options.deadLetterExchange !== null) this.host.deadLetter(this, message, reason);
+  }
+
+  // ── ordering keys ──
+
+  /** From now on messages are ordered by this header; null for none. What is held already counts. */
+  private orderBy(header: string | null): void {
+    const { ordering, lines } = this;
+    if (ordering !== null) for (const entry of ordering.parked()) lineOf(entry).unpark(entry);
+    this.ordering = header === null ? null : orderingOf(header, this.group, () => this.wake());
+    if (this.ordering === null) return;
+    for (let i = 0; i < lines.length; i++)
+      for (const entry of lines[i]!.unacked) this.ordering.hold(entry, entry.holder as Consumer | null);
+  }
+
+  /** The next entry whose key nobody holds; everything before it is parked. */
+  private headForGet(ordering: Ordering): Entry | null {
+    let entry = this.head();
+    while (entry !== null && !ordering.admitsGet(entry)) entry = this.head();
+    return entry;
+  }
+
+  private forgetParked(): void {
+    const { ordering } = this;
+    if (ordering === null) return;
+    for (const entry of ordering.parked()) lineOf(entry).take(entry);
+    ordering.purge();
   }
 
   // ── bookkeeping ──

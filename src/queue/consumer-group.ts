@@ -14,7 +14,7 @@ interface Level {
   readonly line: Deque<Consumer>;
   /** Members, parked ones included. */
   size: number;
-  /** Members that left while standing in the line; skipped when their turn comes. */
+  /** Members that left, or were parked, while standing in the line; skipped when their turn comes. */
   stale: number;
 }
 
@@ -27,6 +27,8 @@ export class ConsumerGroup {
   /** Highest priority first. */
   private readonly levels: Level[] = [];
   private exclusiveMember: Consumer | null = null;
+  /** Members that were parked while they stood in their line, where they still are. */
+  private readonly parkedInLine = new Set<Consumer>();
   /** Only one member is served at a time; the others wait for it to leave (x-single-active-consumer). */
   private readonly single: boolean;
   /** That one. */
@@ -88,6 +90,7 @@ export class ConsumerGroup {
 
   clear(): void {
     this.members.clear();
+    this.parkedInLine.clear();
     this.levels.length = 0;
     this.exclusiveMember = null;
     this.activeMember = null;
@@ -96,7 +99,24 @@ export class ConsumerGroup {
   unpark(consumer: Consumer): void {
     if (!consumer.parked || !this.members.has(consumer)) return;
     consumer.parked = false;
-    if (!this.single) this.levelOf(consumer.priority).line.push(consumer);
+    if (this.single) return;
+    const level = this.levelOf(consumer.priority);
+    if (this.parkedInLine.delete(consumer)) level.stale--;
+    else level.line.push(consumer);
+  }
+
+  /** Parks a member that was found without capacity out of its turn. */
+  park(consumer: Consumer): void {
+    if (consumer.parked || !this.members.has(consumer)) return;
+    consumer.parked = true;
+    if (this.single) return;
+    this.parkedInLine.add(consumer);
+    this.levelOf(consumer.priority).stale++;
+  }
+
+  /** A member that may be given something as soon as it has capacity. */
+  serves(consumer: Consumer): boolean {
+    return this.single ? this.active === consumer : this.members.has(consumer);
   }
 
   /** The consumer to serve next, moved to the end of its line; null when none has capacity. */
@@ -107,7 +127,7 @@ export class ConsumerGroup {
       const level = levels[i]!;
       const line = level.line;
       for (let consumer = line.shift(); consumer !== null; consumer = line.shift()) {
-        if (level.stale !== 0 && !this.members.has(consumer)) {
+        if (level.stale !== 0 && this.isStale(consumer)) {
           level.stale--;
           continue;
         }
@@ -119,6 +139,11 @@ export class ConsumerGroup {
       }
     }
     return null;
+  }
+
+  /** Somebody taken from a line who has left, or is parked already. */
+  private isStale(consumer: Consumer): boolean {
+    return this.parkedInLine.delete(consumer) || !this.members.has(consumer);
   }
 
   private parkActive(): null {
@@ -146,17 +171,19 @@ export class ConsumerGroup {
 
   private leaveLevel(consumer: Consumer): void {
     const level = this.levelOf(consumer.priority);
+    const inLine = this.parkedInLine.delete(consumer) || !consumer.parked;
     if (--level.size === 0) {
       this.levels.splice(this.levels.indexOf(level), 1);
       return;
     }
-    if (consumer.parked) return;
+    if (!inLine) return;
     const { line } = level;
-    level.stale++;
+    // One that was parked where it stood is counted already.
+    if (!consumer.parked) level.stale++;
     if (level.stale < STALE_MAX || level.stale * 2 < line.length) return;
     for (let n = line.length; n > 0; n--) {
       const member = line.shift()!;
-      if (this.members.has(member)) line.push(member);
+      if (!this.isStale(member)) line.push(member);
     }
     level.stale = 0;
   }

@@ -1,5 +1,5 @@
-// Message TTL in one queue: deadlines, who is due, and the timer that wakes the queue when its head expires.
-// Owns the meaning of `Entry.expiresAt`. Takes no entry out: the queue asks at its head, where alone messages expire (RabbitMQ).
+// Time in one queue: when its messages expire, and the timer that wakes the queue for it.
+// Owns the meaning of `Entry.expiresAt`. Which message is next, its line knows (deadlines.ts); what becomes of it, the queue decides.
 //
 // A time to live of 0 means "now or never" (RabbitMQ): the message may be handed out in the first turn after it came, not later.
 
@@ -11,19 +11,32 @@ import type { Message } from '../message/message.ts';
 /** Deadline of a message whose time to live is 0. */
 export const NOW_OR_NEVER = -1;
 
-/** The deadlines of one queue. */
-export class Expiry {
-  private readonly clock: Clock;
-  private readonly wheel: TimerWheel;
-  private readonly timer: Timer;
-  /** Everything up to this position had its turn to find a consumer. */
-  private offeredUpTo = 0;
+/** A deadline that is farther away than this is waited for on the coarse wheel, which is looked at less often … */
+const FAR_MS = 1_000;
+/** … up to this long before it. */
+const APPROACH_MS = 500;
 
-  /** @param due called when the head that was announced last has expired */
-  constructor(clock: Clock, wheel: TimerWheel, due: () => void) {
+/** The clock of one queue's messages. */
+export class Expiry {
+  /** The queue is woken at this time, or not much before; Infinity when nothing expires. */
+  private at = Number.POSITIVE_INFINITY;
+  private readonly clock: Clock;
+  private readonly coarse: TimerWheel;
+  private readonly fine: TimerWheel;
+  private readonly coarseTimer: Timer;
+  private readonly fineTimer: Timer;
+
+  /**
+   * @param coarse for what is far away
+   * @param fine keeps to the time
+   * @param due called when a deadline that was announced may have come
+   */
+  constructor(clock: Clock, coarse: TimerWheel, fine: TimerWheel, due: () => void) {
     this.clock = clock;
-    this.wheel = wheel;
-    this.timer = new Timer(due);
+    this.coarse = coarse;
+    this.fine = fine;
+    this.coarseTimer = new Timer(() => this.approach());
+    this.fineTimer = new Timer(due);
   }
 
   /**
@@ -43,24 +56,32 @@ export class Expiry {
     return entry.expiresAt === NOW_OR_NEVER ? this.clock.now() : entry.expiresAt;
   }
 
-  /** An entry at the head of the queue has expired. */
-  isDue(entry: Entry): boolean {
-    const { expiresAt } = entry;
-    if (expiresAt === 0) return false;
-    return expiresAt === NOW_OR_NEVER ? entry.position <= this.offeredUpTo : expiresAt <= this.clock.now();
+  /** The time that was watched has come. */
+  get isTime(): boolean {
+    return this.at !== Number.POSITIVE_INFINITY && this.at <= this.clock.now();
   }
 
-  /** A turn ended in which everything up to `position` could have been handed out. */
-  offered(position: number): void {
-    this.offeredUpTo = position;
-  }
-
-  /** This entry is at the head now. */
-  watch(head: Entry): void {
-    if (head.expiresAt > 0) this.wheel.set(this.timer, head.expiresAt - this.clock.now());
+  /** The next deadline is this one, in ms since the epoch; Infinity for none. The queue may be woken before it, never after. */
+  watch(deadline: number): void {
+    // An earlier time that is set already stays: it costs one look in vain, and not a setting for every message that leaves.
+    if (deadline >= this.at && !this.isTime) return;
+    this.at = deadline;
+    if (deadline === Number.POSITIVE_INFINITY) return;
+    this.coarse.clear(this.coarseTimer);
+    const left = deadline - this.clock.now();
+    if (left > FAR_MS) {
+      this.fine.clear(this.fineTimer);
+      this.coarse.set(this.coarseTimer, left - APPROACH_MS);
+    } else this.fine.set(this.fineTimer, left);
   }
 
   stop(): void {
-    this.wheel.clear(this.timer);
+    this.at = Number.POSITIVE_INFINITY;
+    this.coarse.clear(this.coarseTimer);
+    this.fine.clear(this.fineTimer);
+  }
+
+  private approach(): void {
+    if (this.at !== Number.POSITIVE_INFINITY) this.fine.set(this.fineTimer, this.at - this.clock.now());
   }
 }

@@ -12,17 +12,21 @@
 import { Entry, type EntryOwner } from '../message/entry.ts';
 import { type Message, storedBodyLength } from '../message/message.ts';
 import type { QueueNo, StoredEntry } from '../store/store.ts';
+import { Deadlines, type DeadlinesHost } from './deadlines.ts';
 import { DeliveryMark } from './delivery-mark.ts';
 import { EntryLog } from './entry-log.ts';
 import type { Levels } from './levels.ts';
 import { Pager, type PagerHost } from './pager.ts';
+import { PARKED } from './place.ts';
 import type { QueueContext } from './queue-context.ts';
+import type { QueueOptions } from './queue-options.ts';
 import { ReadyList } from './ready-list.ts';
 import { UnackedList } from './unacked-list.ts';
 
 /** The queue, as far as its lines need it. */
 export interface LineHost extends EntryOwner {
   readonly name: string;
+  readonly options: QueueOptions;
   /** Ready messages of all lines, their body bytes, and the bytes of message memory they hold. Written by the lines. */
   messageCount: number;
   messageBytes: number;
@@ -32,16 +36,20 @@ export interface LineHost extends EntryOwner {
   wake(): void;
   /** What is cold in one of the lines cannot be read. */
   readFailed(): void;
+  /** The time of a message that was only in the store has come; it is out of the line. Null when its bytes were not asked for. */
+  expiredCold(message: Message | null): void;
 }
 
 /** A line. Owns its entries: what a channel settles comes here, and goes to the queue. */
-export class Line implements EntryOwner, PagerHost {
+export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   /** Priority of its messages; 0 in a plain queue. */
   readonly level: number;
   /** Number of its content in the store. */
   readonly number: QueueNo;
   /** Ready messages, in memory or not. */
   count = 0;
+  /** Those of them that wait beside the list, in memory, behind their ordering key. */
+  parked = 0;
   /** Position of the next message. */
   nextPosition = 1;
   /** Bytes of message memory the line holds. */
@@ -51,6 +59,8 @@ export class Line implements EntryOwner, PagerHost {
   readonly pager: Pager;
   readonly mark: DeliveryMark;
   readonly log: EntryLog;
+  /** When its messages expire; null until one comes that does. */
+  deadlines: Deadlines | null = null;
   private readonly queue: LineHost;
   private readonly context: QueueContext;
   /** Told when the line fills and empties; null in a plain queue. */
@@ -80,13 +90,18 @@ export class Line implements EntryOwner, PagerHost {
 
   /** A new entry with the next position goes to the back, in memory. */
   push(entry: Entry): void {
+    if (entry.expiresAt !== 0 || this.deadlines !== null) this.timed().pushed(entry);
     this.ready.push(entry);
     this.enterMemory(entry.message);
     this.counted(1, entry.message.bodyLength);
   }
 
-  /** A new entry that was written to the store goes to the back, and stays there only. */
-  pushCold(position: number, bodyLength: number): void {
+  /**
+   * A new entry that was written to the store goes to the back, and stays there only.
+   * @param expiresAt in ms since the epoch; 0 for never
+   */
+  pushCold(position: number, bodyLength: number, expiresAt: number): void {
+    if (expiresAt !== 0 || this.deadlines !== null) this.timed().pushedCold(position, expiresAt, bodyLength);
     this.pager.add(position, bodyLength);
     this.counted(1, bodyLength);
   }
@@ -94,6 +109,7 @@ export class Line implements EntryOwner, PagerHost {
   /** An entry that was taken goes back to its place. */
   putBack(entry: Entry): void {
     this.ready.putBack(entry);
+    if (entry.expiresAt !== 0) this.deadlines!.cameBack(entry);
     this.enterMemory(entry.message);
     this.counted(1, entry.message.bodyLength);
   }
@@ -113,8 +129,26 @@ export class Line implements EntryOwner, PagerHost {
 
   /** Takes an entry that waits in memory out, wherever it stands. */
   take(entry: Entry): void {
+    if ((entry.place & PARKED) !== 0) return this.takeParked(entry);
     this.ready.take(entry);
     this.left(entry);
+  }
+
+  /** An entry that waits in memory leaves the list for a while: it counts as ready all the same. */
+  park(entry: Entry): void {
+    this.ready.take(entry);
+    entry.place |= PARKED;
+    this.parked++;
+    if (entry.expiresAt !== 0) this.deadlines!.parked(entry);
+    if (this.levels !== null && this.count === this.parked) this.levels.emptied(this);
+  }
+
+  /** A parked entry goes back to its place in the list. */
+  unpark(entry: Entry): void {
+    if (this.levels !== null && this.count === this.parked) this.levels.filled(this);
+    entry.place &= ~PARKED;
+    this.ready.putBack(entry);
+    this.parked--;
   }
 
   /** Takes a cold entry out, wherever it stands: `pager.has` says that it is there. Its record stays until `remove`. */
@@ -140,6 +174,7 @@ export class Line implements EntryOwner, PagerHost {
     for (let entry = ready.shift(); entry !== null; entry = ready.shift()) this.left(entry);
     const { count, bodyBytes } = pager;
     pager.clear();
+    this.deadlines?.clear();
     if (count !== 0) this.counted(-count, -bodyBytes);
   }
 
@@ -152,7 +187,77 @@ export class Line implements EntryOwner, PagerHost {
   /** The end of the line: everything is forgotten, in the store too. */
   drop(): void {
     this.forgetReady();
+    this.deadlines?.stop();
     this.log.drop();
+  }
+
+  // ── deadlines ──
+
+  /** The entry that has expired and whose deadline is the earliest of those that have; null when there is none. */
+  nextExpired(now: number): Entry | null {
+    const { deadlines } = this;
+    if (deadlines === null) return null;
+    const early = deadlines.first();
+    const front = this.peek();
+    const at = front === null || front.expiresAt <= 0 ? Number.POSITIVE_INFINITY : front.expiresAt;
+    if (early !== null && early.expiresAt <= at) return early.expiresAt <= now ? early : null;
+    return at <= now ? front : null;
+  }
+
+  /** When the next entry in memory expires; Infinity for never. */
+  get nextDeadline(): number {
+    const early = this.deadlines!.first();
+    const front = this.peek();
+    const at = front === null || front.expiresAt <= 0 ? Number.POSITIVE_INFINITY : front.expiresAt;
+    return early !== null && early.expiresAt < at ? early.expiresAt : at;
+  }
+
+  /**
+   * Everything that is in the line now, and what recovery still finds, expires at `at` if not before.
+   * @param parked entries that are parked, here or in other lines
+   */
+  cap(at: number, parked: Iterable<Entry>): void {
+    const isEmpty = this.count === 0 && this.unacked.size === 0;
+    this.deadlines ??= new Deadlines(this.context, this.number, this, isEmpty);
+    const hot: Entry[] = [];
+    for (const entry of this.ready.from(0)) hot.push(entry);
+    for (const entry of this.unacked) hot.push(entry);
+    for (const entry of parked) if (entry.owner === this) hot.push(entry);
+    this.deadlines.cap(this.nextPosition - 1, at, hot, isEmpty || this.pager.count !== 0);
+  }
+
+  stillWaits(position: number): boolean {
+    return this.pager.has(position);
+  }
+
+  due(position: number, bodyLength: number, stored: StoredEntry | null): void {
+    this.takeCold(position, bodyLength);
+    this.queue.expiredCold(stored === null ? null : this.log.read(stored));
+    this.forget(position);
+  }
+
+  get keepsDead(): boolean {
+    return this.queue.options.deadLetterExchange !== null;
+  }
+
+  /** The line's deadlines, just before something comes to its back. */
+  private timed(): Deadlines {
+    const isIdle = this.unacked.size === 0;
+    const { deadlines } = this;
+    if (deadlines === null) {
+      this.deadlines = new Deadlines(this.context, this.number, this, isIdle && this.count === 0);
+      return this.deadlines;
+    }
+    if (!isIdle) return deadlines;
+    if (this.count === 0) deadlines.reset();
+    else if (this.ready.length === 0 && this.parked === 0) deadlines.resetHot();
+    return deadlines;
+  }
+
+  /** RabbitMQ: a time to live that came with a policy counts for what is in the queue already. */
+  private deadlineOf(stored: StoredEntry): number {
+    const { deadlines } = this;
+    return deadlines === null ? stored.expiresAt : deadlines.capped(stored.position, stored.expiresAt);
   }
 
   // ── from the store ──
@@ -171,7 +276,10 @@ export class Line implements EntryOwner, PagerHost {
       const stored = run[i]!;
       if (this.pager.count === 0 && !memory.exceededBy(this.hotBytes * this.queue.lineCount))
         this.push(this.entryOf(stored));
-      else this.pushCold(stored.position, storedBodyLength(stored.buffer, stored.start));
+      else {
+        const bodyLength = storedBodyLength(stored.buffer, stored.start);
+        this.pushCold(stored.position, bodyLength, this.deadlineOf(stored));
+      }
     }
     const last = run[run.length - 1];
     if (last !== undefined && last.position >= this.nextPosition) this.nextPosition = last.position + 1;
@@ -182,7 +290,7 @@ export class Line implements EntryOwner, PagerHost {
     const entry = new Entry(this, this.log.read(stored), stored.position);
     entry.stored = true;
     entry.durable = !stored.transient;
-    entry.expiresAt = stored.expiresAt;
+    entry.expiresAt = this.deadlineOf(stored);
     entry.redelivered = this.mark.coveredBeforeRestart(stored.position);
     return entry;
   }
@@ -193,14 +301,16 @@ export class Line implements EntryOwner, PagerHost {
     const share = this.context.memory.share / this.queue.lineCount;
     // Half empty before it is filled again: few long reads instead of many short ones.
     if (this.hotBytes <= share / 2) return share - this.hotBytes;
-    // What was put back behind the cold part may fill the memory; without a run from before it, it would stay for ever.
-    return this.peek() === null ? share / 2 : 0;
+    // What was put back behind the cold part may fill the memory; without a run from before it, it would stay for ever. What is parked
+    // goes by itself: the line waits.
+    return this.parked === 0 && this.peek() === null ? share / 2 : 0;
   }
 
   takeRun(run: readonly StoredEntry[]): number {
     let bodyBytes = 0;
     for (let i = 0; i < run.length; i++) {
       const entry = this.entryOf(run[i]!);
+      if (entry.expiresAt !== 0 || this.deadlines !== null) this.timed().pushed(entry);
       this.ready.push(entry);
       this.enterMemory(entry.message);
       bodyBytes += entry.message.bodyLength;
@@ -229,13 +339,29 @@ export class Line implements EntryOwner, PagerHost {
 
   // ── bookkeeping ──
 
+  private takeParked(entry: Entry): void {
+    const { queue } = this;
+    entry.place &= ~PARKED;
+    this.parked--;
+    if (entry.expiresAt !== 0) this.deadlines!.left(entry);
+    this.count--;
+    queue.messageCount--;
+    queue.messageBytes -= entry.message.bodyLength;
+    this.leaveMemory(entry.message);
+  }
+
   private left(entry: Entry): void {
     const { message } = entry;
+    if (entry.expiresAt !== 0) this.deadlines!.left(entry);
+    this.leaveMemory(message);
+    this.counted(-1, -message.bodyLength);
+  }
+
+  private leaveMemory(message: Message): void {
     const { footprint } = message;
     this.hotBytes -= footprint;
     this.queue.memoryBytes -= footprint;
     this.context.memory.used -= footprint;
-    this.counted(-1, -message.bodyLength);
   }
 
   private enterMemory(message: Message): void {
@@ -252,7 +378,8 @@ export class Line implements EntryOwner, PagerHost {
     queue.messageCount += count;
     queue.messageBytes += bodyBytes;
     if (levels === null) return;
-    if (before === 0) levels.filled(this);
-    else if (this.count === 0) levels.emptied(this);
+    // What is parked is nothing that could be next.
+    if (before === this.parked) levels.filled(this);
+    else if (this.count === this.parked) levels.emptied(this);
   }
 }

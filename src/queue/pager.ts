@@ -59,6 +59,11 @@ export class Pager {
     this.bodyBytes += bodyLength;
   }
 
+  /** A run is on its way. */
+  get isReading(): boolean {
+    return this.reading;
+  }
+
   /** The entry at this position, which the line had put here, is cold. */
   has(position: number): boolean {
     return position >= this.from && !this.taken.has(position);

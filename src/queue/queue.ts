@@ -77,6 +77,12 @@ export interface DeclaredQueue extends Queue {
   readonly number: QueueNo;
   /** Other options from now on: a policy came, changed or went. */
   applyOptions(options: QueueOptions): void;
+  /** Nothing is handed out, to nobody; everything else goes on. */
+  readonly paused: boolean;
+  pause(): void;
+  resume(): void;
+  /** It is used (a declaration, passive too, or a get): x-expires counts from now. */
+  touch(): void;
   /** Does what the turn would do, before a client looks. */
   catchUp(): void;
   /** False while the next entry has to be fetched or marked first; `ready` is called when it is worth asking again. */

@@ -7,11 +7,7 @@
 import { Deque } from '../base/deque.ts';
 import { Heap } from '../base/heap.ts';
 import type { Entry } from '../message/entry.ts';
-
-/** Bits of `Entry.place`. In a list, waiting or as a hole. */
-const LISTED = 1;
-/** In a list, but taken out: a hole. */
-const HOLE = 2;
+import { HOLE, isListed, LISTED } from './place.ts';
 
 /** Holes that are never worth a clean-up. */
 const HOLES_KEPT = 64;
@@ -67,11 +63,6 @@ export class ReadyList {
     return first;
   }
 
-  /** The entry waits here. */
-  has(entry: Entry): boolean {
-    return (entry.place & (LISTED | HOLE)) === LISTED;
-  }
-
   /** Takes an entry out, wherever it stands. It must wait here. */
   take(entry: Entry): void {
     entry.place |= HOLE;
@@ -86,9 +77,9 @@ export class ReadyList {
     const index = this.arrivedFrom(position);
     if (index < arrived.length) {
       const entry = arrived.at(index);
-      if (entry.position === position) return this.has(entry) ? entry : null;
+      if (entry.position === position) return isListed(entry) ? entry : null;
     }
-    for (const entry of this.returned) if (entry.position === position && this.has(entry)) return entry;
+    for (const entry of this.returned) if (entry.position === position && isListed(entry)) return entry;
     return null;
   }
 
@@ -98,7 +89,7 @@ export class ReadyList {
   *from(position: number): IterableIterator<Entry> {
     const returned: Entry[] = [];
     for (const entry of this.returned)
-      if (entry.position >= position && this.has(entry)) returned.push(entry);
+      if (entry.position >= position && isListed(entry)) returned.push(entry);
     returned.sort((a, b) => a.position - b.position);
     let next = 0;
     let index = 0;
@@ -117,7 +108,7 @@ export class ReadyList {
         index++;
       }
       last = entry.position;
-      if (this.has(entry)) yield entry;
+      if (isListed(entry)) yield entry;
     }
   }
 

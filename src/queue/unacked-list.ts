@@ -29,6 +29,11 @@ export class UnackedList {
     this.size--;
   }
 
+  /** Every entry held, the one held last first. None may be released meanwhile. */
+  *[Symbol.iterator](): IterableIterator<Entry> {
+    for (let entry = this.last; entry !== null; entry = entry.previous) yield entry;
+  }
+
   /** Positions of those that are in the store, ascending. */
   storedPositions(): number[] {
     const positions: number[] = [];
