@@ -27,6 +27,7 @@ export function declareQueue(channel: Channel, m: QueueDeclare): void {
   if (m.passive) {
     connection.assertMayKnow('queue', name);
     const queue = vhost.queue(name, connection);
+    queue.touch();
     channel.lastQueue = name;
     const { messageCount, consumerCount } = queue;
     if (!m.noWait)

@@ -215,6 +215,7 @@ export class VHost implements QueueHost {
       this.assertOwner(current, caller);
       if (current.declaration.exclusive !== wanted.exclusive) throw this.locked(current);
       assertEquivalentQueue(current.declaration, wanted, this.name);
+      current.touch();
       current.catchUp();
       return current;
     }
