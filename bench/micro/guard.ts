@@ -166,6 +166,7 @@ class Taker implements Consumer {
   readonly noAck: boolean;
   readonly exclusive = false;
   readonly priority = 0;
+  readonly arguments = EMPTY_TABLE;
   parked = false;
   readonly held: Entry[] = [];
 

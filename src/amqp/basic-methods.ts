@@ -17,6 +17,7 @@ import {
 import { checkConsumerArguments } from '../queue/declaration.ts';
 import type { DeclaredQueue } from '../queue/queue.ts';
 import { REPLY_TO, REPLY_TO_PREFIX, ReplyQueue } from '../queue/reply-queue.ts';
+import { checkStreamConsumer, refuseStreamGet } from '../queue/stream-arguments.ts';
 import type { Channel } from './channel.ts';
 import { AmqpConsumer } from './consumer.ts';
 import { writeContent } from './delivery.ts';
@@ -45,6 +46,10 @@ export function consume(channel: Channel, m: BasicConsume): void {
   const queue = vhost.queue(name, connection);
   const { type } = queue.options;
   checkConsumerArguments(name, vhost.name, type, m.arguments);
+  if (type === 'stream') {
+    const { prefetch, globalPrefetch } = channel;
+    checkStreamConsumer(name, vhost.name, m.arguments, { noAck: m.noAck, prefetch, globalPrefetch });
+  }
   if (type === 'quorum' && channel.globalPrefetch !== 0)
     throw new BrokerError(
       'not-implemented',
@@ -112,6 +117,7 @@ export function get(channel: Channel, m: BasicGet): void {
   connection.assertMay('read', 'queue', name);
   const queue = connection.vhost.queue(name, connection);
   const { type, singleActiveConsumer } = queue.options;
+  if (type === 'stream') refuseStreamGet(name, connection.vhost.name);
   if (type === 'quorum' && singleActiveConsumer) {
     throw new BrokerError(
       'resource-locked',

@@ -16,6 +16,7 @@ import {
   type QueueUnbind,
 } from '../protocol/methods.ts';
 import { REPLY_TO, REPLY_TO_PREFIX } from '../queue/reply-queue.ts';
+import { refuseStreamPurge } from '../queue/stream-arguments.ts';
 import type { Channel } from './channel.ts';
 import { cleanName } from './names.ts';
 
@@ -82,7 +83,9 @@ export function purgeQueue(channel: Channel, m: QueuePurge): void {
   const { vhost } = connection;
   const name = queueName(channel, m.queue);
   connection.assertMay('read', 'queue', name);
-  const messageCount = vhost.queue(name, connection).purge();
+  const queue = vhost.queue(name, connection);
+  if (queue.options.type === 'stream') refuseStreamPurge(name, vhost.name);
+  const messageCount = queue.purge();
   if (!m.noWait) channel.reply((w) => encodeQueuePurgeOk(w, channel.number, { messageCount }));
 }
 

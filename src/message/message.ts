@@ -262,13 +262,36 @@ export function messageFromStored(
   const from = start + address.wire.length;
   const headerLength = buffer.readUInt32BE(from + 3);
   const bodyLength = bodyLengthAt(buffer, from);
-  const length = contentLength(headerLength, bodyLength);
-  if (from + length !== end)
-    throw new DecodeError(541, 'a stored message has another length than its record');
+  const length = lengthOfStored(from, end, headerLength, bodyLength);
   const place = allocate(length);
   const { at } = place;
   buffer.copy(place.buffer, at, from, end);
   return messageOver(address, place.buffer, at, headerLength, bodyLength);
+}
+
+/**
+ * As `messageFromStored`, without a copy: the message keeps all of `buffer`.
+ * @throws DecodeError when the bytes are not such a message.
+ */
+export function messageInPlace(
+  buffer: Buffer,
+  start: number,
+  end: number,
+  addressAt: (buffer: Buffer, at: number) => Address,
+): Message {
+  const address = addressAt(buffer, start);
+  const from = start + address.wire.length;
+  const headerLength = buffer.readUInt32BE(from + 3);
+  const bodyLength = bodyLengthAt(buffer, from);
+  lengthOfStored(from, end, headerLength, bodyLength);
+  return messageOver(address, buffer, from, headerLength, bodyLength);
+}
+
+function lengthOfStored(from: number, end: number, headerLength: number, bodyLength: number): number {
+  const length = contentLength(headerLength, bodyLength);
+  if (from + length !== end)
+    throw new DecodeError(541, 'a stored message has another length than its record');
+  return length;
 }
 
 /** Body length of a stored message, without making the message. */

@@ -3,6 +3,7 @@
 // its rule. Not available by policy (RabbitMQ): type, priorities, single active consumer.
 
 import type { FieldTable } from '../protocol/field-table.ts';
+import { ageMs } from './stream-age.ts';
 
 /** x-queue-type. */
 export type QueueType = 'classic' | 'quorum' | 'stream';
@@ -49,6 +50,10 @@ export interface QueueOptions {
   readonly retry: RetryOptions | null;
   /** Header whose equal values are never in two consumers' hands at once (x-ordering-key). */
   readonly orderingKey: string | null;
+  /** How long a stream keeps its messages, in milliseconds (x-max-age). */
+  readonly maxAgeMs: number;
+  /** Bytes of one segment of a stream (x-stream-max-segment-size-bytes). */
+  readonly segmentBytesMax: number;
   /** It has a limit of length or bytes. */
   readonly bounded: boolean;
 }
@@ -60,6 +65,8 @@ export const NO_POLICY: PolicyKeys = new Map();
 
 /** RabbitMQ 4: failed deliveries of a message in a quorum queue that does not say otherwise. */
 const QUORUM_DELIVERY_LIMIT = 20;
+/** RabbitMQ: segments of a stream that does not say otherwise. */
+const STREAM_SEGMENT_BYTES = 500_000_000;
 const RETRY_DELAY_MS = 1_000;
 const RETRY_MULTIPLIER = 2;
 const RETRY_DELAY_MAX_MS = 3_600_000;
@@ -89,6 +96,9 @@ export function queueOptions(args: FieldTable, policy: PolicyKeys = NO_POLICY): 
     consumerTimeoutMs: numberOf(args, policy, 'consumer-timeout', smaller),
     retry: retryOf(args, policy),
     orderingKey: textOf(args, NO_POLICY, 'ordering-key', argumentWins),
+    maxAgeMs: ageMs(textOf(args, policy, 'max-age', policyWins) ?? '') ?? Number.POSITIVE_INFINITY,
+    segmentBytesMax:
+      numberOf(args, policy, 'stream-max-segment-size-bytes', policyWins) ?? STREAM_SEGMENT_BYTES,
   });
 }
 

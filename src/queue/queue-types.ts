@@ -6,6 +6,7 @@ import type { QueueDeclaration } from './declaration.ts';
 import type { DeclaredQueue } from './queue.ts';
 import type { QueueContext, QueueHost } from './queue-context.ts';
 import type { PolicyKeys } from './queue-options.ts';
+import { StreamQueue } from './stream-queue.ts';
 
 /**
  * A queue of the type that its arguments name.
@@ -19,5 +20,7 @@ export function createQueue(
   context: QueueContext,
   host: QueueHost,
 ): DeclaredQueue {
+  if (declaration.arguments.get('x-queue-type')?.value === 'stream')
+    return new StreamQueue(declaration, number, lines, policy, context, host);
   return new ClassicQueue(declaration, number, lines, policy, context, host);
 }

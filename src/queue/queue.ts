@@ -4,6 +4,7 @@
 import type { Wakeable } from '../base/turn.ts';
 import type { Entry, EntryHolder, EntryOwner } from '../message/entry.ts';
 import type { Message } from '../message/message.ts';
+import type { FieldTable } from '../protocol/field-table.ts';
 import type { Destination } from '../routing/router.ts';
 import type { QueueNo, StoredEntry } from '../store/store.ts';
 import type { QueueDeclaration } from './declaration.ts';
@@ -24,6 +25,8 @@ export interface Consumer extends EntryHolder {
   readonly exclusive: boolean;
   /** Higher ones are served first (RabbitMQ consumer argument x-priority). */
   readonly priority: number;
+  /** What its client asked for beside that: where to begin in a stream, which of its messages. */
+  readonly arguments: FieldTable;
   /** Out of its group's line because it had no capacity. Written by the group only. */
   parked: boolean;
   /** May take one more delivery now. */

@@ -8,7 +8,7 @@ import { addressOf } from '../../src/message/address.ts';
 import type { DeathReason } from '../../src/message/death.ts';
 import type { Entry } from '../../src/message/entry.ts';
 import { buildMessage, type Message } from '../../src/message/message.ts';
-import { tableOf } from '../../src/protocol/field-table.ts';
+import { type FieldTable, tableOf } from '../../src/protocol/field-table.ts';
 import { type BasicProperties, NO_PROPERTIES } from '../../src/protocol/properties.ts';
 import { ClassicQueue } from '../../src/queue/classic-queue.ts';
 import type { QueueDeclaration } from '../../src/queue/declaration.ts';
@@ -45,6 +45,7 @@ export class TestConsumer implements Consumer {
   readonly noAck: boolean;
   readonly exclusive: boolean;
   readonly priority: number;
+  readonly arguments: FieldTable;
   parked = false;
   /** Unacked entries it may hold. */
   limit: number;
@@ -58,12 +59,19 @@ export class TestConsumer implements Consumer {
 
   constructor(
     tag: string,
-    options: { noAck?: boolean; exclusive?: boolean; priority?: number; limit?: number } = {},
+    options: {
+      noAck?: boolean;
+      exclusive?: boolean;
+      priority?: number;
+      limit?: number;
+      args?: Record<string, unknown>;
+    } = {},
   ) {
     this.tag = tag;
     this.noAck = options.noAck ?? false;
     this.exclusive = options.exclusive ?? false;
     this.priority = options.priority ?? 0;
+    this.arguments = tableOf(options.args ?? {});
     this.limit = options.limit ?? Number.POSITIVE_INFINITY;
   }
 
