@@ -17,6 +17,8 @@ const BACKLOG = Number(process.argv[3] ?? 1_000_000);
 const TURN = 200;
 /** Bytes that may wait for the disk before publishing pauses. */
 const PENDING_MAX = 8 * 1024 * 1024;
+/** Entries read by themselves from a backlog, at most. */
+const SPARSE_READS = 5000;
 const QUEUE = 1;
 const HEAD = Buffer.alloc(24, 'h');
 /** Where messages are cut from: lines of JSON with names that repeat and values that do not, as real bodies have. */
@@ -243,6 +245,17 @@ async function backlog(bytes: number, options: Partial<LevelOptions>): Promise<v
     });
     watch.line(`backlog recovered, ${bytes} B`, entries);
 
+    for (const distance of [3, 100, 3000]) {
+      const positions = Math.min(SPARSE_READS, Math.floor(BACKLOG / distance));
+      watch = new Stopwatch();
+      for (let i = 0; i < positions; i++) {
+        const position = 1 + i * distance;
+        const run = await read(shard, position, 1);
+        if (run[0]?.position !== position) throw new Error(`position ${position} was not read`);
+      }
+      watch.line(`one entry in ${distance} read by itself, ${bytes} B`, positions);
+    }
+
     watch = new Stopwatch();
     const drained = await drain(shard, listener);
     watch.line(`backlog read and settled, ${bytes} B`, drained);
@@ -269,9 +282,9 @@ async function drain(shard: Shard, listener: Waiting): Promise<number> {
   return drained;
 }
 
-function read(shard: Shard, from: number): Promise<readonly StoredEntry[]> {
+function read(shard: Shard, from: number, maxBytes = 512 * 1024): Promise<readonly StoredEntry[]> {
   return new Promise((resolve, reject) => {
-    shard.read(QUEUE, from, 512 * 1024, (error, entries) =>
+    shard.read(QUEUE, from, maxBytes, (error, entries) =>
       error === null ? resolve(entries) : reject(error),
     );
   });
@@ -309,5 +322,5 @@ for (const bytes of [100, 1024]) {
   if (cases.includes('flow')) await flow(bytes, options);
   if (cases.includes('raw')) await rawPuts(bytes, options);
 }
-if (cases.includes('backlog')) await backlog(1024, options);
+if (cases.includes('backlog')) for (const bytes of [100, 1024]) await backlog(bytes, options);
 if (cases.includes('queues')) await manyQueues(1000, options);

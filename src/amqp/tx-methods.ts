@@ -45,6 +45,10 @@ export class Transaction {
     if (all) this.settles[this.settles.length - 1] = { tag: this.settledUpTo, multiple: true, kind };
   }
 
+  get hasSettles(): boolean {
+    return this.settles.length !== 0;
+  }
+
   /** Applies the settles in the order in which they came. */
   applySettles(channel: Channel): void {
     for (const { tag, multiple, kind } of this.settles) {
@@ -110,10 +114,12 @@ export function commitTx(channel: Channel): void {
   let outcome = 0;
   for (const { message, queues, target } of tx.publishes)
     outcome |= perform(channel, message, standing(channel, queues), target);
+  const { shard } = channel.connection.node;
+  // Who commits settles does not expect them to wait for company.
+  if (tx.hasSettles) shard.hasten();
   tx.applySettles(channel);
   tx.clear();
   if ((outcome & REJECTED) !== 0) throw new BrokerError('precondition-failed', 'partial tx completion');
-  const { shard } = channel.connection.node;
   tx.committing = true;
   channel.replyAtTicket(
     (outcome & MUST_COMMIT) !== 0 ? shard.ticket : 0,

@@ -4,6 +4,7 @@
 // only; after `lost` nothing is written, kept or reported any more.
 
 import { assert } from '../base/assert.ts';
+import type { Ticker } from '../base/clock.ts';
 import { Appender } from './appender.ts';
 import { SharedMessage } from './body-pack.ts';
 import { HEAD_KEY } from './keys.ts';
@@ -32,6 +33,9 @@ import { StoreError } from './store.ts';
 
 /** An open segment in which nothing lives any more is let go at once from this size on, so that its memory is used again. */
 const DISCARD_BYTES_MIN = 32 * 1024;
+/** Ticks without settlements that wait after which the ticker stops. */
+const TICKS_IDLE_MAX = 20;
+
 export class LogShard implements Shard {
   readonly #state: LogState;
   readonly #listener: ShardListener;
@@ -55,6 +59,11 @@ export class LogShard implements Shard {
   #commits = 0;
   #bytesWritten = 0;
   #lastCommitMs = 0;
+  /** Runs while settlements wait for company, and a little longer; see `commit`. */
+  #ticker: Ticker | null = null;
+  /** Ticks since settlements began to wait, and since the ticker had anything to do. */
+  #waited = 0;
+  #idleTicks = 0;
   /** The queue of the latest call; the next one mostly means it too. */
   #latest: QueueLog | null = null;
 
@@ -145,6 +154,7 @@ export class LogShard implements Shard {
     if (log === null) return this.#use();
     this.#open.used = true;
     this.#open.sync = true;
+    this.#open.urgent = true;
     let kept = 0;
     for (let i = 0; i < log.segments.length; i++) {
       const segment = log.segments[i]!;
@@ -181,6 +191,7 @@ export class LogShard implements Shard {
     if (log === null) return this.#use();
     this.#open.used = true;
     this.#open.sync = true;
+    this.#open.urgent = true;
     this.#latest = null;
     this.#open.dropQueue(log);
     return this.#ticket;
@@ -210,14 +221,14 @@ export class LogShard implements Shard {
       this.#open.mark(log);
       this.#open.sync = true;
     }
-    return this.#use();
+    return this.hasten();
   }
 
   define(key: string, value: Uint8Array | null): Ticket {
     if (this.#ended !== null) return this.#ticket;
     this.#open.sync = true;
     this.#open.define(key, value);
-    return this.#use();
+    return this.hasten();
   }
 
   atomic(fn: () => void): Ticket {
@@ -247,7 +258,14 @@ export class LogShard implements Shard {
 
   commit(): void {
     if (this.#flying || this.#atomic > 0 || this.#ended !== null || !this.#open.used) return;
-    this.#seal();
+    if (this.#open.urgent) this.#seal();
+    else this.#awaitCompany();
+  }
+
+  hasten(): Ticket {
+    this.#open.used = true;
+    this.#open.urgent = true;
+    return this.#ticket;
   }
 
   stats(): ShardStats {
@@ -268,12 +286,14 @@ export class LogShard implements Shard {
     if (this.#ended === null && this.#recovered) {
       await this.#space.stop();
       while (this.#ended === null && (this.#flying || this.#open.used)) {
+        if (this.#open.used) this.hasten();
         this.commit();
         await new Promise<void>((resolve) => {
           this.#onIdle = resolve;
         });
       }
     }
+    this.#stopTicker();
     await this.#reader.idle();
     if (this.#ended !== null) return;
     this.#ended = new StoreError('closed', 'The store is closed.');
@@ -290,6 +310,7 @@ export class LogShard implements Shard {
   #appended(): Ticket {
     const open = this.#open;
     open.used = true;
+    open.urgent = true;
     if (!this.#pressure && open.bytes + this.#flightBytes > this.#state.options.pendingBytesHigh)
       this.#pressOn();
     return this.#ticket;
@@ -334,6 +355,7 @@ export class LogShard implements Shard {
     const open = this.#open;
     const { sync } = open;
     const batch = open.seal(ticket);
+    this.#waited = 0;
     this.#ticket = ticket + 1;
     this.#flying = true;
     this.#flightBegan = performance.now();
@@ -358,7 +380,8 @@ export class LogShard implements Shard {
     this.#release();
     this.#durableTicket = ticket;
     // The disk goes on working while the broker confirms.
-    if (this.#open.used) this.#seal();
+    if (this.#open.urgent) this.#seal();
+    else if (this.#open.used) this.#awaitCompany();
     this.#listener.durable(ticket);
     if (this.#pressure && this.#eased()) {
       this.#pressure = false;
@@ -366,6 +389,28 @@ export class LogShard implements Shard {
     }
     this.#space.look();
     this.#wakeIdle();
+  }
+
+  /** Sees to it that a batch of settlements is committed although nothing joins it. */
+  #awaitCompany(): void {
+    const { clock, settleDelayMs } = this.#state.options;
+    this.#ticker ??= clock.every(settleDelayMs, () => this.#tick());
+  }
+
+  #tick(): void {
+    if (!this.#open.used || this.#flying || this.#atomic > 0) {
+      // A busy broker is spared the making of a ticker per batch.
+      if (++this.#idleTicks > TICKS_IDLE_MAX) this.#stopTicker();
+      return;
+    }
+    this.#idleTicks = 0;
+    if (++this.#waited > 1) this.#seal();
+  }
+
+  #stopTicker(): void {
+    this.#ticker?.stop();
+    this.#ticker = null;
+    this.#idleTicks = 0;
   }
 
   /** What was in flight is in the engine now, and its memory is free. */
@@ -394,6 +439,7 @@ export class LogShard implements Shard {
         ? cause
         : new StoreError('io', `The store could not be written: ${cause.message}`, cause);
     this.#ended = error;
+    this.#stopTicker();
     void this.#space.stop();
     this.#listener.lost(error, this.#durableTicket);
     this.#wakeIdle();

@@ -28,6 +28,8 @@ export class OpenBatch {
   used = false;
   /** True when the batch holds something that must outlive a power cut. */
   sync = false;
+  /** True when it is used and to be sealed with the turn; false while it holds only settlements, for which nobody waits. */
+  urgent = false;
   /** Bytes given to the shard since the last seal, those already dead included. */
   bytes = 0;
   /** Segments and packs of the batch in flight. */
@@ -142,6 +144,7 @@ export class OpenBatch {
     this.#state.segments++;
     this.bytes += merged.length - RECORDS_AT;
     this.used = true;
+    this.urgent = true;
     if (!queue.touched) this.touch(queue);
   }
 
@@ -201,6 +204,7 @@ export class OpenBatch {
     const operations = this.#operations;
     this.used = false;
     this.sync = false;
+    this.urgent = false;
     this.bytes = 0;
     if (operations.operations === 0) return null;
     operations.put(HEAD_KEY, this.head(commit, false));

@@ -9,7 +9,7 @@ import { silentLogger } from '../base/logger.ts';
 export interface LogOptions {
   /** Where recovery and tidying say what they do. */
   readonly logger: Logger;
-  /** Time, for progress lines only. */
+  /** Time, for progress lines and for `settleDelayMs`. */
   readonly clock: Clock;
   /** A segment is closed when its next entry would take it over this many bytes; one entry may always be larger. */
   readonly segmentBytesMax: number;
@@ -31,6 +31,8 @@ export interface LogOptions {
   readonly reclaimBytes: number;
   /** Bytes that one rewriting may read; one is under way at a time. */
   readonly rewriteBytesMax: number;
+  /** Settlements alone are committed between this time and twice as much after the first of them; see `Shard.commit`. */
+  readonly settleDelayMs: number;
 }
 
 /** How LevelDB is run. */
@@ -63,6 +65,7 @@ export const LOG_DEFAULTS: LogOptions = Object.freeze({
   returnsFold: 256,
   reclaimBytes: 256 * MIB,
   rewriteBytesMax: 4 * MIB,
+  settleDelayMs: 5,
 });
 
 // Chosen with bench/micro/store.ts. A larger write buffer costs less processor time a message (1 KiB, whole process: 4 MiB 3.7-5.3 us,

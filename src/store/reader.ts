@@ -18,7 +18,10 @@ import { isIntact } from './values.ts';
 
 /** Segments that one read asks the engine for at most. */
 const READ_SEGMENTS_MAX = 64;
-/** Segments kept because a read wanted only a part of them. */
+/**
+ * Segments kept because a read wanted only a part of them; the next one mostly wants what follows. Each has at most an ordinary segment's
+ * bytes: a larger one holds a single entry, and a read takes at least one.
+ */
 const CUT_SEGMENTS_MAX = 8;
 
 type ReadDone = (error: Error | null, entries: readonly StoredEntry[]) => void;
@@ -32,6 +35,17 @@ interface Source {
   bytes: Buffer | null;
   /** Where its records end in bytes that were in memory; null when the fetched header says it. */
   readonly recordsEnd: number | null;
+  /** What an earlier read kept of it. */
+  readonly cut: Cut | null;
+}
+
+/** A stored segment of which a read wanted only a part: its bytes, which were checked, and how far its records were walked. */
+interface Cut {
+  readonly bytes: Buffer;
+  readonly recordsEnd: number;
+  /** The last record that was passed, and where the next one begins. */
+  readonly position: Position;
+  readonly next: number;
 }
 
 /** One read under way. */
@@ -59,7 +73,7 @@ class ReadRequest {
 export class Reader {
   readonly #state: LogState;
   readonly #cursor = new RecordCursor();
-  readonly #cut = new Map<Segment, Buffer>();
+  readonly #cuts = new Map<Segment, Cut>();
   /** Reads whose answer is complete and waits for the next event-loop iteration. */
   #ready: ReadRequest[] = [];
   #reading = 0;
@@ -108,7 +122,7 @@ export class Reader {
       if (buffer !== null) segment.exposed = true;
       if (buffer !== null && !(segment.shares && this.#lacksPacks(segment, buffer, end))) {
         if (sources.length > 0) return;
-        if (!this.#parse(request, segment, buffer, end, false)) {
+        if (!this.#parse(request, segment, buffer, end, null, false)) {
           request.error = damaged(segmentKey(log.number, segment.number));
           return;
         }
@@ -117,8 +131,8 @@ export class Reader {
         if (request.entries.length > 0) return;
         sources.push(
           buffer === null
-            ? { segment, bytes: this.#cut.get(segment) ?? null, recordsEnd: null }
-            : { segment, bytes: buffer, recordsEnd: end },
+            ? { segment, bytes: null, recordsEnd: null, cut: this.#cuts.get(segment) ?? null }
+            : { segment, bytes: buffer, recordsEnd: end, cut: null },
         );
         planned += (segment.weight * segment.live) / segment.count;
         if (planned >= request.maxBytes || sources.length === READ_SEGMENTS_MAX) return;
@@ -148,8 +162,8 @@ export class Reader {
     request.waiting = 1;
     for (let i = 0; i < request.sources.length; i++) {
       const source = request.sources[i]!;
-      const { segment, bytes } = source;
-      if (bytes === null) {
+      const { segment, bytes, cut } = source;
+      if (bytes === null && cut === null) {
         request.waiting++;
         engine.get(segmentKey(log.number, segment.number), (error, value) => {
           request.error ??= error;
@@ -187,15 +201,20 @@ export class Reader {
     }
     const { sources } = request;
     for (let i = 0; i < sources.length; i++) {
-      const { segment, bytes, recordsEnd } = sources[i]!;
+      const { segment, recordsEnd, cut } = sources[i]!;
+      const bytes = cut === null ? sources[i]!.bytes : cut.bytes;
       if (segment.state === GONE) {
         request.entries.length = 0;
         request.bytes = 0;
         this.#plan(request, true);
         return;
       }
-      const end = recordsEnd ?? recordsEndOf(bytes);
-      if (bytes === null || end === null || !this.#parse(request, segment, bytes, end, recordsEnd === null)) {
+      const end = cut === null ? (recordsEnd ?? recordsEndOf(bytes)) : cut.recordsEnd;
+      if (
+        bytes === null ||
+        end === null ||
+        !this.#parse(request, segment, bytes, end, cut, recordsEnd === null)
+      ) {
         request.error = damaged(segmentKey(log.number, segment.number));
         break;
       }
@@ -212,6 +231,7 @@ export class Reader {
 
   /**
    * Adds the living entries of a segment; false when its bytes make no sense.
+   * @param cut what an earlier read kept of the segment, null for nothing
    * @param fetched true when the bytes are a stored value and not the buffer of an open segment
    */
   #parse(
@@ -219,16 +239,20 @@ export class Reader {
     segment: Segment,
     bytes: Buffer,
     recordsEnd: number,
+    cut: Cut | null,
     fetched: boolean,
   ): boolean {
     const { from, entries, maxBytes } = request;
     const cursor = this.#cursor;
     const mayCut = segment.length + segment.sharedBytes > 2 * maxBytes;
     cursor.begin(segment.first);
-    while (cursor.read(bytes, recordsEnd)) {
+    // Records have to be walked from an end that is known; reads mostly go forward.
+    if (cut !== null && cut.position < from) cursor.resume(cut.position, cut.next);
+    let { position, next } = cursor;
+    for (; cursor.read(bytes, recordsEnd); position = cursor.position, next = cursor.next) {
       if (cursor.position < from || !segment.isLive(cursor.position)) continue;
       if (mayCut && request.bytes >= maxBytes && entries.length > 0) {
-        if (fetched) this.#keepCut(segment, bytes);
+        if (fetched) this.#keepCut(segment, { bytes, recordsEnd, position, next });
         return true;
       }
       const entry = entryOf(
@@ -241,7 +265,7 @@ export class Reader {
       entries.push(entry);
       request.bytes += cursor.length;
     }
-    this.#cut.delete(segment);
+    this.#cuts.delete(segment);
     return !cursor.broken;
   }
 
@@ -249,15 +273,15 @@ export class Reader {
     return request.packs.get(number) ?? this.#state.packs.get(number)?.view ?? null;
   }
 
-  #keepCut(segment: Segment, bytes: Buffer): void {
-    this.#cut.delete(segment);
-    if (this.#cut.size >= CUT_SEGMENTS_MAX) {
-      for (const oldest of this.#cut.keys()) {
-        this.#cut.delete(oldest);
+  #keepCut(segment: Segment, cut: Cut): void {
+    this.#cuts.delete(segment);
+    if (this.#cuts.size >= CUT_SEGMENTS_MAX) {
+      for (const oldest of this.#cuts.keys()) {
+        this.#cuts.delete(oldest);
         break;
       }
     }
-    this.#cut.set(segment, bytes);
+    this.#cuts.set(segment, cut);
   }
 
   #later(request: ReadRequest): void {

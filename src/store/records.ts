@@ -106,6 +106,13 @@ export class RecordCursor implements EnqueueOptions {
     this.broken = false;
   }
 
+  /** Stands behind the record at `position`, where the next one begins at `next`. */
+  resume(position: Position, next: number): void {
+    this.position = position;
+    this.next = next;
+    this.broken = false;
+  }
+
   /** Reads the record at `next`; false at the end, or when the bytes make no sense (`broken`). */
   read(segment: Buffer, recordsEnd: number): boolean {
     let at = this.next;

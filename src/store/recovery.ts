@@ -82,6 +82,7 @@ class Recovery {
     if (this.#orphans.length > 0) {
       this.#open.used = true;
       this.#open.sync = true;
+      this.#open.urgent = true;
       logger.warn('removed the content of queues that are not defined any more', {
         queues: this.#orphans.length,
         entries: this.#orphanEntries,

@@ -5,7 +5,8 @@
 // What holds for every implementation:
 // - Enqueue is synchronous, copies bytes, returns a ticket (a number). No promise, closure or object per message.
 // - Group commit clocks itself: the open batch is sealed by `commit()` at the end of the turn when none is in flight; otherwise
-//   it goes on filling. No timer: a lone message pays one commit.
+//   it goes on filling. A lone message pays one commit. Only a batch of nothing but settlements, for which nobody waits, may stay open for
+//   a few milliseconds: what comes next mostly takes it along, and it costs no write of its own.
 // - Calls in order = log in order = recovery in order; a prefix of the batches survives a crash, each batch whole or not at all.
 // - Everything called in one synchronous run lands in one batch.
 // - Removing an entry that is not sealed yet takes it out of the batch: it is never written.
@@ -156,8 +157,13 @@ export interface Shard {
     done: (error: Error | null, entries: readonly StoredEntry[]) => void,
   ): void;
 
-  /** Seals the open batch if there is anything in it and none is in flight. Called once at the end of each turn. */
+  /**
+   * Seals the open batch if there is anything in it and none is in flight. Called once at the end of each turn. A batch that holds only
+   * `remove` and `returned` waits for company first, a few milliseconds at most, unless `hasten` was called.
+   */
   commit(): void;
+  /** What was called since the last seal is committed with this turn, even if it is only settlements. */
+  hasten(): Ticket;
   /** Ticket of the open batch. */
   readonly ticket: Ticket;
   readonly durableTicket: Ticket;

@@ -62,7 +62,7 @@ describe('a store that cannot be used is refused with a text for people', () => 
     const keys = store.engine.keys();
     const { kind, message } = await refusal(Broker.start({ port: 0, store }));
     expect(kind).toBe('format');
-    expect(message).toMatch(/format 99.*reads format 1/);
+    expect(message).toMatch(/format 99.*reads formats 1 to/);
     expect(store.engine.keys()).toEqual(keys);
     store.engine.tamper(hex('\x01format'), format(1));
     expect(await (await Session.open(await startBroker({ store }))).texts('q')).toEqual(texts(5));

@@ -87,6 +87,7 @@ export class World {
       slowness: 1 + random.below(3),
       readSlowness: 1 + random.below(2),
       segmentBytesMax: [2_000, 20_000, 500_000][random.below(3)]!,
+      clock: this.clock,
     });
     this.model = new Model(this.clock.now());
   }
@@ -285,6 +286,10 @@ export class World {
       this.got.filter(({ queue }) => !plain.includes(queue)),
       'requeue',
     );
+    // Settlements may still wait for company; what they speak of would be there again.
+    this.kit.node.shard.hasten();
+    this.kit.node.turn.request();
+    await this.rest();
     const states: { ticket: number; content: Map<string, ModelEntry[]> }[] = [];
     const remember = (): void => {
       const content = new Map(plain.map((queue) => [queue.name, contentOf(queue)]));

@@ -2,6 +2,7 @@
 // seed, and `STORE_SEED=n` runs that one alone.
 
 import { expect, it } from 'vitest';
+import { FakeClock } from '../../src/base/fake-clock.ts';
 import type { EnqueueOptions, QueueNo } from '../../src/store/store.ts';
 import { type FaultyStore, faultyStore, SeededRandom } from '../support/faulty-engine.ts';
 import { iteration, type OpenShard, openShard, type PlainEntry, plain } from './harness.ts';
@@ -17,6 +18,7 @@ type Change = (model: Model) => void;
 class Run {
   readonly random: SeededRandom;
   readonly store: FaultyStore;
+  readonly clock = new FakeClock();
   open!: OpenShard;
   /** As the store was recovered, and every change since with its ticket. */
   base = new Model();
@@ -47,6 +49,7 @@ class Run {
       rewriteShareMax: random.chance(0.5) ? 0.5 : 0.9,
       returnsFold: 1 + random.below(4),
       rewriteBytesMax: 4000,
+      clock: this.clock,
     });
   }
 
@@ -55,7 +58,9 @@ class Run {
     for (let step = 0; step < STEPS; step++) {
       const turn = 1 + this.random.below(5);
       for (let i = 0; i < turn; i++) this.call();
+      if (this.random.chance(0.1)) this.open.shard.hasten();
       if (this.random.chance(0.8)) this.open.shard.commit();
+      if (this.random.chance(0.2)) this.clock.advance(this.random.below(10));
       const what = this.random.below(100);
       if (what < 2) await this.crash();
       else if (what < 3) await this.restart();

@@ -1,6 +1,7 @@
 // The behaviour that every store has, whatever keeps its bytes. A new store passes this before anything imports it.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FakeClock } from '../../src/base/fake-clock.ts';
 import type { LogOptions } from '../../src/store/options.ts';
 import type { SharedBytes, Store } from '../../src/store/store.ts';
 import { iteration, type OpenShard, openShard, range, textOf, until } from './harness.ts';
@@ -126,6 +127,63 @@ export function storeSuite(
         const ticket = open.put(1, 2, 'b');
         await until(() => open.listener.durableTicket >= ticket);
         expect(open.shard.stats().commits).toBe(2);
+      });
+
+      it('lets settlements wait for company, but not for long', async () => {
+        const clock = new FakeClock();
+        await use({ clock, settleDelayMs: 5 });
+        open.fill(1, 1, 3);
+        await open.settle();
+        const { commits } = open.shard.stats();
+        const passes = async (): Promise<void> => {
+          open.shard.commit();
+          for (let i = 0; i < 20; i++) await iteration();
+        };
+        const alone = open.shard.remove(1, 1);
+        await passes();
+        expect(open.shard.stats().commits).toBe(commits);
+        const together = open.put(1, 4, 'd');
+        expect(together).toBe(alone);
+        open.shard.commit();
+        await until(() => open.listener.durableTicket >= together);
+        expect(open.shard.stats().commits).toBe(commits + 1);
+
+        open.shard.returned(1, 2, 1, 0);
+        const second = open.shard.remove(1, 3);
+        await passes();
+        clock.advance(4);
+        await passes();
+        expect(open.listener.durableTicket).toBeLessThan(second);
+        clock.advance(6);
+        await until(() => open.listener.durableTicket >= second);
+        expect(open.shard.stats().commits).toBe(commits + 2);
+        clock.advance(1000);
+        expect(clock.tickerCount).toBe(0);
+      });
+
+      it('takes settlements along at once when it is told to', async () => {
+        const clock = new FakeClock();
+        await use({ clock });
+        open.put(1, 1, 'a');
+        await open.settle();
+        open.shard.remove(1, 1);
+        const ticket = open.shard.hasten();
+        open.shard.commit();
+        await until(() => open.listener.durableTicket >= ticket);
+        expect(open.shard.stats().liveEntries).toBe(0);
+        expect(clock.tickerCount).toBe(0);
+      });
+
+      it('of settlements that wait happens before close returns', async () => {
+        const clock = new FakeClock();
+        await use({ clock });
+        open.fill(1, 1, 2);
+        await open.settle();
+        open.shard.remove(1, 1);
+        open.shard.commit();
+        await reopen();
+        expect(open.recovered.positions(1)).toEqual([2]);
+        expect(clock.tickerCount).toBe(0);
       });
 
       it('calls nobody when nothing was done', async () => {
@@ -581,6 +639,23 @@ export function storeSuite(
         await open.settle();
         const texts = entries.map(({ buffer, start, end }) => buffer.toString('latin1', start, end));
         expect(texts).toEqual([1, 2, 3, 4, 5].map((position) => textOf(position, 50)));
+      });
+
+      it('finds single entries far apart, going forward and back, also when some of them are gone', async () => {
+        open.fill(1, 1, 2000, 100);
+        await open.settle();
+        for (const position of [9, 300, 301, 302, 1999]) open.shard.remove(1, position);
+        const expected = new Map([
+          [9, 10],
+          [300, 303],
+          [1999, 2000],
+        ]);
+        for (const position of [1, 2, 9, 40, 300, 1000, 999, 1000, 1998, 1999, 2000, 7, 2000, 1, 1500])
+          expect((await open.read(1, position, 1))[0]).toMatchObject({
+            position: expected.get(position) ?? position,
+            text: textOf(expected.get(position) ?? position, 100),
+          });
+        expect(await open.read(1, 2001, 1)).toEqual([]);
       });
 
       it('answers many at a time, in any mixture', async () => {
