@@ -125,7 +125,7 @@ export class Broker {
     // A program that embeds a broker means itself, not its neighbours.
     const settings = completeSettings({ host: '127.0.0.1', ...given });
     checkOptions(storeOption, users, vhosts);
-    const store = storeOf(storeOption, settings, logger);
+    const store = storeOf(storeOption, settings, logger, clock);
     const node = new BrokerNode(nodeOptions(settings, store), clock, logger);
     const shard = await store.open(node.storeListener);
     let listener: Listener | null = null;
@@ -273,10 +273,11 @@ function checkOptions(store: unknown, users: unknown, vhosts: unknown): void {
   }
 }
 
-function storeOf(option: BrokerOptions['store'], settings: Settings, logger: Logger): Store {
+function storeOf(option: BrokerOptions['store'], settings: Settings, logger: Logger, clock: Clock): Store {
   if (typeof option === 'object') return option;
   const log = {
     logger,
+    clock,
     pendingBytesHigh: settings.storePendingBytes,
     segmentBytesMax: settings.storeSegmentBytes,
   };
