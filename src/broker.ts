@@ -297,6 +297,8 @@ function nodeOptions(settings: Settings, store: Store): NodeOptions {
     queueMemoryBytes: settings.queueMemoryBytes,
     pagingMemoryBytes: settings.pagingMemoryBytes,
     queueMax: settings.queueMax ?? Number.POSITIVE_INFINITY,
+    exchangeMax: settings.exchangeMax ?? Number.POSITIVE_INFINITY,
+    vhostMax: settings.vhostMax ?? Number.POSITIVE_INFINITY,
     connectionMax: settings.connectionMax ?? Number.POSITIVE_INFINITY,
     channelMaxPerNode: settings.channelMaxPerNode ?? Number.POSITIVE_INFINITY,
     deliveriesPerTurn: settings.turnDeliveries,

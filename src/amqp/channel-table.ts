@@ -54,7 +54,7 @@ export class ChannelTable implements ReplyHost {
     const line = this.orphans?.get(number) ?? new ReplyLine(this, number);
     this.orphans?.delete(number);
     this.channels.set(number, new Channel(connection, number, line));
-    node.connections.channels++;
+    node.limits.channelOpened(connection.username);
     line.reply(0, (w) => encodeChannelOpenOk(w, number), null);
   }
 
@@ -63,7 +63,7 @@ export class ChannelTable implements ReplyHost {
     const { number } = channel;
     if (this.channels.get(number) !== channel) return;
     this.channels.delete(number);
-    this.node.connections.channels--;
+    this.node.limits.channelClosed(this.connection.username);
     if (this.last === channel) this.last = null;
     if (channel.line.isEmpty) return;
     this.orphans ??= new Map();
@@ -145,14 +145,7 @@ export class ChannelTable implements ReplyHost {
         CHANNEL_OPEN,
       );
     }
-    const { connections, name, options } = this.node;
-    const nodeMax = options.channelMaxPerNode;
-    if (connections.channels >= nodeMax) {
-      throw new AmqpError(
-        NOT_ALLOWED,
-        `number of channels opened on node '${name}' has reached the maximum allowed limit of ${nodeMax}`,
-        CHANNEL_OPEN,
-      );
-    }
+    const refusal = this.node.limits.channelRefusal(this.connection.username);
+    if (refusal !== null) throw new AmqpError(NOT_ALLOWED, refusal, CHANNEL_OPEN);
   }
 }

@@ -343,7 +343,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     this.become('running');
     this.openVHost = vhost;
     this.handshake = null;
-    this.node.openConnections++;
+    this.node.limits.connectionOpened(this.username, vhost);
     this.node.wheel.clear(this.deadline);
     this.log.debug('a connection is open', { connection: this.name, user: this.username, vhost: vhost.name });
   }
@@ -540,7 +540,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     this.node.wheel.clear(this.deadline);
     this.channels.end();
     if (this.openVHost !== null) {
-      this.node.openConnections--;
+      this.node.limits.connectionClosed(this.username, this.openVHost);
       this.openVHost.removeQueuesOf(this);
       this.node.turn.request();
     }

@@ -192,11 +192,12 @@ export class Handshake {
     const refuse = (text: string): never => {
       throw new AmqpError(NOT_ALLOWED, text, CONNECTION_OPEN);
     };
-    const { connectionMax } = node.options;
-    if (node.openConnections >= connectionMax)
-      refuse(`connection refused: node connection limit (${connectionMax}) is reached`);
+    const full = node.limits.nodeRefusal();
+    if (full !== null) refuse(full);
     const vhost = node.vhosts.get(name);
     if (vhost === undefined) return refuse(`vhost ${name} not found`);
+    const tooMany = node.limits.connectionRefusal(username, vhost);
+    if (tooMany !== null) refuse(tooMany);
     if (!node.access.mayOpen(username, name))
       refuse(`access to vhost '${name}' refused for user '${username}'`);
     connection.opened(vhost);

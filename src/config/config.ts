@@ -180,6 +180,13 @@ export const SETTINGS = {
   ),
   consumerMaxPerChannel: setting('Limits', limit, null as number | null, 'Consumers on one channel.'),
   queueMax: setting('Limits', limit, null as number | null, 'Queues in all virtual hosts together.'),
+  exchangeMax: setting(
+    'Limits',
+    limit,
+    null as number | null,
+    'Exchanges in all virtual hosts together; each virtual host has seven from the start.',
+  ),
+  vhostMax: setting('Limits', limit, null as number | null, 'Virtual hosts.'),
 
   consumerTimeoutMs: setting(
     'Limits',

@@ -23,8 +23,6 @@ export interface ClientConnection {
 /** The connections of one broker, open ones and those still shaking hands. */
 export class Connections {
   private readonly members = new Set<ClientConnection>();
-  /** Channels open on all of them. */
-  channels = 0;
 
   get size(): number {
     return this.members.size;

@@ -1,6 +1,8 @@
 // Topology and users as stored records. The only writer of definitions.
 // Owns their keys and their JSON form: one small record each, under kind and name; argument tables keep their wire types as base64.
 
+import type { Json } from '../base/terms.ts';
+import type { Parameter } from '../policy/parameters.ts';
 import { decodeTable, encodeTable, type FieldTable } from '../protocol/field-table.ts';
 import type { QueueDeclaration } from '../queue/declaration.ts';
 import type { Shard, Ticket } from '../store/store.ts';
@@ -49,7 +51,9 @@ export type StoredDefinition =
       /** Place among the bindings of its source; absent in stores that were written before there was one. */
       order?: number;
     }
-  | { kind: 'users'; definition: unknown };
+  | { kind: 'users'; definition: unknown }
+  | { kind: 'parameter'; vhost: string; component: string; name: string; value: Json }
+  | { kind: 'global-parameter'; name: string; value: Json };
 
 /** Writes definitions into the open batch of the store. */
 export class Definitions {
@@ -136,6 +140,23 @@ export class Definitions {
   /** All users and permissions in one record: they are few, and change rarely. */
   saveUsers(definition: unknown): void {
     this.write(['users'], { kind: 'users', definition });
+  }
+
+  /** Policies and limits of vhosts among them. */
+  saveParameter({ vhost, component, name, value }: Parameter): void {
+    this.write(['parameter', vhost, component, name], { kind: 'parameter', vhost, component, name, value });
+  }
+
+  deleteParameter(vhost: string, component: string, name: string): void {
+    this.write(['parameter', vhost, component, name], null);
+  }
+
+  saveGlobalParameter(name: string, value: Json): void {
+    this.write(['global-parameter', name], { kind: 'global-parameter', name, value });
+  }
+
+  deleteGlobalParameter(name: string): void {
+    this.write(['global-parameter', name], null);
   }
 
   private write(key: readonly string[], record: StoredDefinition | null): void {

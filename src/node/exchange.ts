@@ -76,8 +76,8 @@ export class Exchange implements Destination {
   readonly declaration: ExchangeDeclaration;
   /** Decides destinations; the default exchange has none, it routes by queue name. */
   readonly router: Router | null;
-  /** Name of the alternate exchange; null when there is none. */
-  readonly alternate: string | null;
+  /** Name of the alternate exchange, from the arguments or else from a policy; null when there is none. */
+  alternate: string | null;
   /** Bindings with this exchange as source. */
   readonly outgoing = new Map<string, BindingRecord>();
   /** Bindings with this exchange as destination. */
@@ -106,6 +106,19 @@ export class Exchange implements Destination {
       alternate?.tag === 'S' && typeof alternate.value === 'string' && alternate.value !== ''
         ? alternate.value
         : null;
+  }
+
+  /**
+   * What a policy says of the alternate exchange from now on; null for nothing. @returns true when messages may go elsewhere than before:
+   * the caller starts a new generation of routes
+   */
+  setPolicyAlternate(name: string | null): boolean {
+    // RabbitMQ: an argument goes before policies, and the default exchange, which has no router, has no alternate.
+    if (this.router === null || this.declaration.arguments.has('alternate-exchange')) return false;
+    const alternate = name === '' ? null : name;
+    if (alternate === this.alternate) return false;
+    this.alternate = alternate;
+    return true;
   }
 
   cached(key: string, generation: number): readonly Queue[] | undefined {

@@ -20,6 +20,8 @@ import type { Shard, ShardListener, Ticket } from '../store/store.ts';
 import { type AlarmOptions, Alarms } from './alarms.ts';
 import { Connections } from './connections.ts';
 import { Definitions } from './definitions.ts';
+import { Limits } from './limits.ts';
+import { NodeParameters } from './parameters.ts';
 import { VHost, type VHostContext } from './vhost.ts';
 import { NO_METADATA, type VHostMetadata } from './vhost-metadata.ts';
 
@@ -30,6 +32,9 @@ export interface NodeOptions {
   readonly pagingMemoryBytes: number;
   /** Queues in all vhosts together. */
   readonly queueMax: number;
+  /** Exchanges in all vhosts together, those that stand there from the start included. */
+  readonly exchangeMax: number;
+  readonly vhostMax: number;
   /** Messages one queue may deliver before the next has its turn. */
   readonly deliveriesPerTurn: number;
   readonly connectionMax: number;
@@ -54,8 +59,10 @@ export class BrokerNode {
   readonly login: Login;
   readonly commits = new Commits();
   readonly connections = new Connections();
-  /** Connections that have opened a vhost. */
-  openConnections = 0;
+  /** Who is in, and who may still come. */
+  readonly limits: Limits;
+  /** Runtime parameters, policies among them. */
+  readonly parameters: NodeParameters;
   readonly alarms: Alarms;
   readonly vhosts = new Map<string, VHost>();
   readonly memory: MemoryBudget;
@@ -88,6 +95,8 @@ export class BrokerNode {
     this.users = new Users();
     this.access = new Access(this.users, { loopbackUsers: options.loopbackUsers });
     this.login = new Login(this.users, this.access, new PasswordVerifier());
+    this.limits = new Limits(options, this.users);
+    this.parameters = new NodeParameters(this);
     this.memory = new MemoryBudget(options.queueMemoryBytes, options.pagingMemoryBytes);
     this.alarms = new Alarms(options.alarms, log, (reason) => {
       for (const connection of this.connections) connection.setBlocked(reason);
@@ -154,6 +163,8 @@ export class BrokerNode {
       nextQueueNumber: () => ++this.queueNumber,
       queuesMax: this.options.queueMax,
       queueCount: 0,
+      exchangesMax: this.options.exchangeMax,
+      exchangeCount: 0,
     };
   }
 
@@ -182,8 +193,14 @@ export class BrokerNode {
     return vhost;
   }
 
-  /** A vhost that is new: in place and stored. */
+  /** A vhost that is new: in place and stored. @throws BrokerError precondition-failed when there are too many */
   createVHost(name: string, metadata: VHostMetadata = NO_METADATA): VHost {
+    const { vhostMax } = this.options;
+    if (this.vhosts.size >= vhostMax)
+      throw new BrokerError(
+        'precondition-failed',
+        `cannot create vhost '${name}': vhost limit of ${vhostMax} is reached`,
+      );
     const vhost = this.addVHost(name, metadata);
     this.definitions.saveVHost(name, metadata);
     return vhost;

@@ -3,6 +3,7 @@
 // with what its last commit left. So no queue has a turn before it has ended.
 
 import { importUsers } from '../auth/definitions.ts';
+import { BrokerError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { DeclaredQueue } from '../queue/queue.ts';
 import { createRouter } from '../routing/router-types.ts';
@@ -36,6 +37,10 @@ export async function recover(node: BrokerNode): Promise<Recovered> {
   if (sink.users !== null) await importUsers(node.users, sink.users);
   return { ...stats, hasUsers: sink.users !== null };
 }
+
+/** Kinds of definitions in the order in which they are built. */
+const KINDS = ['vhost', 'global-parameter', 'parameter', 'exchange', 'queue', 'binding', 'users'] as const;
+type StoredParameter = Extract<StoredDefinition, { kind: 'parameter' }>;
 
 class Sink implements RecoverySink {
   /** The stored users; null in an empty store. */
@@ -72,12 +77,12 @@ class Sink implements RecoverySink {
     this.queues.get(number)!.restore(number, run);
   }
 
-  /** Vhosts, then exchanges and queues, then the bindings between them; users whenever they come. */
+  /** Vhosts with their policies, so that what follows has them; exchanges and queues, then the bindings between them. */
   buildTopology(): void {
     if (this.built) return;
     this.built = true;
     this.records.sort(byOrder);
-    for (const kind of ['vhost', 'exchange', 'queue', 'binding', 'users'] as const) {
+    for (const kind of KINDS) {
       for (const record of this.records) if (record.kind === kind) this.build(record);
     }
     this.records.length = 0;
@@ -95,8 +100,13 @@ class Sink implements RecoverySink {
       node.addVHost(name, { description, tags, defaultQueueType: type, protectedFromDeletion });
       return;
     }
+    if (record.kind === 'global-parameter') {
+      node.parameters.setGlobal(record.name, record.value);
+      return;
+    }
     const vhost = node.vhosts.get(record.vhost);
     if (vhost === undefined) return this.dangling(record.kind, record.vhost);
+    if (record.kind === 'parameter') return this.buildParameter(record);
     const args = tableFromText(record.arguments);
     if (record.kind === 'exchange') {
       const { name, type, autoDelete, internal } = record;
@@ -109,7 +119,7 @@ class Sink implements RecoverySink {
             'Start the version that wrote it. Nothing was changed.',
         );
       }
-      vhost.exchanges.set(name, new Exchange(declaration, router));
+      vhost.addExchange(new Exchange(declaration, router));
     } else if (record.kind === 'queue') {
       const { name, number, autoDelete } = record;
       const declaration = { name, durable: true, exclusive: false, autoDelete, arguments: args, owner: null };
@@ -128,6 +138,21 @@ class Sink implements RecoverySink {
           : vhost.exchanges.get(record.destination);
       if (source === undefined || destination === undefined) return this.dangling('binding', record.vhost);
       vhost.addBinding(new BindingRecord(source, destination, record.routingKey, args, record.order ?? 0));
+    }
+  }
+
+  /** A parameter that was taken once is taken again; should this version know better, the broker starts without it. */
+  private buildParameter({ vhost, component, name, value }: StoredParameter): void {
+    try {
+      this.node.parameters.put(vhost, component, name, value);
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error;
+      this.log.warn('a stored parameter is not one that this version takes, and is left out', {
+        vhost,
+        component,
+        name,
+        error: error.message,
+      });
     }
   }
 

@@ -19,7 +19,6 @@ import {
 } from '../queue/declaration.ts';
 import type { DeclaredQueue, Queue } from '../queue/queue.ts';
 import type { QueueContext, QueueHost } from '../queue/queue-context.ts';
-import { NO_POLICY } from '../queue/queue-options.ts';
 import { createQueue } from '../queue/queue-types.ts';
 import { ReplyQueue } from '../queue/reply-queue.ts';
 import { createRouter, isRouterType } from '../routing/router-types.ts';
@@ -28,6 +27,7 @@ import type { Caller } from './caller.ts';
 import { DeadLetters } from './dead-letters.ts';
 import type { Definitions } from './definitions.ts';
 import { BindingRecord, bindingId, Exchange, type ExchangeDeclaration } from './exchange.ts';
+import { VHostPolicies } from './policies.ts';
 import { RouteWalk } from './route-walk.ts';
 import { NO_METADATA, type VHostMetadata, withQueueType } from './vhost-metadata.ts';
 
@@ -62,6 +62,9 @@ export interface VHostContext {
   readonly queuesMax: number;
   /** Queues that they have. Written by the vhosts. */
   queueCount: number;
+  /** The same for exchanges, those that stand there from the start included. */
+  readonly exchangesMax: number;
+  exchangeCount: number;
 }
 
 /** A virtual host. */
@@ -74,6 +77,12 @@ export class VHost implements QueueHost {
   deleted = false;
   /** What people say of it. Written by vhosts.ts. */
   metadata: VHostMetadata;
+  readonly policies: VHostPolicies;
+  /** Limits of this vhost; Infinity for none. Written by parameters.ts. */
+  connectionsMax = Number.POSITIVE_INFINITY;
+  queuesMax = Number.POSITIVE_INFINITY;
+  /** Connections that have opened it. Written by limits.ts. */
+  connectionCount = 0;
 
   private readonly context: VHostContext;
   /** Bindings by the queue they lead to. */
@@ -94,6 +103,7 @@ export class VHost implements QueueHost {
     const { queues, replies } = context;
     this.walk = new RouteWalk(this.exchanges, this.queues, replies, new ReplyQueue('', queues.turn));
     this.deadLetters = new DeadLetters(this, queues.clock, queues);
+    this.policies = new VHostPolicies(this, queues.clock, queues.turn);
     for (const { name: exchange, type, internal } of PREDECLARED) {
       const declaration = {
         name: exchange,
@@ -103,10 +113,7 @@ export class VHost implements QueueHost {
         internal,
         arguments: EMPTY_TABLE,
       };
-      this.exchanges.set(
-        exchange,
-        new Exchange(declaration, exchange === '' ? null : createRouter(type, EMPTY_TABLE)),
-      );
+      this.addExchange(new Exchange(declaration, exchange === '' ? null : createRouter(type, EMPTY_TABLE)));
     }
   }
 
@@ -148,12 +155,26 @@ export class VHost implements QueueHost {
       caller.assertMay('read', 'exchange', wanted.name);
       caller.assertMay('write', 'exchange', alternate.value);
     }
+    const { exchangeCount, exchangesMax } = this.context;
+    if (exchangeCount >= exchangesMax) {
+      throw new BrokerError(
+        'precondition-failed',
+        `cannot declare exchange '${wanted.name}' in vhost '${this.name}': exchange limit of ${exchangesMax} is reached`,
+      );
+    }
     // RabbitMQ: what the type asks of the arguments is asked last, and never of an exchange that exists.
     const exchange = new Exchange(wanted, createRouter(wanted.type, wanted.arguments));
-    this.exchanges.set(wanted.name, exchange);
-    this.generation++;
+    this.addExchange(exchange);
     if (wanted.durable) this.context.definitions.saveExchange(this.name, wanted);
     return exchange;
+  }
+
+  /** Puts an exchange in place: a new one or a recovered one. */
+  addExchange(exchange: Exchange): void {
+    this.exchanges.set(exchange.name, exchange);
+    this.context.exchangeCount++;
+    this.generation++;
+    this.policies.exchangeAdded(exchange);
   }
 
   /** exchange.delete. A missing exchange is fine (RabbitMQ: delete is idempotent). */
@@ -225,17 +246,23 @@ export class VHost implements QueueHost {
       caller.assertMay('write', 'exchange', deadLetterExchange);
     }
     checkQueueDeclaration(wanted, this.name);
-    const { queueCount, queuesMax } = this.context;
-    if (queueCount >= queuesMax) {
-      // RabbitMQ's words for its limit of a whole cluster: this one too is not of the vhost alone.
-      throw new BrokerError(
-        'precondition-failed',
-        `cannot declare queue '${name}': queue limit in cluster (${queuesMax}) is reached`,
-      );
-    }
+    this.assertRoomForQueue(name);
     const queue = this.addQueue(wanted, this.context.nextQueueNumber());
     if (wanted.durable) this.context.definitions.saveQueue(this.name, wanted, queue.number, NO_LINES);
     return queue;
+  }
+
+  private assertRoomForQueue(name: string): void {
+    const { queueCount, queuesMax } = this.context;
+    // RabbitMQ's words for its limit of a whole cluster: ours too is not of the vhost alone.
+    const full =
+      this.queues.size >= this.queuesMax
+        ? `queue limit in vhost '${this.name}' (${this.queuesMax}) is reached`
+        : queueCount >= queuesMax
+          ? `queue limit in cluster (${queuesMax}) is reached`
+          : null;
+    if (full !== null)
+      throw new BrokerError('precondition-failed', `cannot declare queue '${name}': ${full}`);
   }
 
   /** Puts a queue in place: a new one, or a recovered one under its old number. */
@@ -244,7 +271,9 @@ export class VHost implements QueueHost {
     number: number,
     lines: ReadonlyMap<number, number> = NO_LINES,
   ): DeclaredQueue {
-    const queue = createQueue(declaration, number, lines, NO_POLICY, this.context.queues, this);
+    const policy = this.policies.forNewQueue(declaration);
+    const queue = createQueue(declaration, number, lines, policy.keys, this.context.queues, this);
+    this.policies.queueAdded(queue, policy);
     this.lines.set(queue, new Map(lines));
     this.queues.set(declaration.name, queue);
     this.context.queueCount++;
@@ -463,6 +492,7 @@ export class VHost implements QueueHost {
       if (exchange.deleted) continue;
       exchange.deleted = true;
       this.exchanges.delete(exchange.name);
+      this.context.exchangeCount--;
       this.generation++;
       for (const binding of exchange.outgoing.values()) this.removeBinding(binding, doomed);
       for (const binding of exchange.incoming) this.removeBinding(binding, doomed);

@@ -543,7 +543,7 @@ describe('very many connections', () => {
         peers.push(peer);
       }
       await world.settle();
-      expect(world.node.openConnections).toBe(100);
+      expect(world.node.limits.connections).toBe(100);
       for (const peer of peers) peer.socket.destroy();
       await world.settle();
       expect(world.leftovers()).toEqual([]);

@@ -23,7 +23,7 @@ describe('connections', () => {
     ]);
     await first.break();
     await world.client();
-    expect(world.node.openConnections).toBe(2);
+    expect(world.node.limits.connections).toBe(2);
   });
 });
 
@@ -56,7 +56,7 @@ describe('channels', () => {
       methodId: 10,
     });
     // The refused connection gave its channel back.
-    expect(world.node.connections.channels).toBe(2);
+    expect(world.node.limits.channels).toBe(2);
     expect((await first.ask(3, 'channel.open')).map(({ name }) => name)).toEqual(['channel.open-ok']);
   });
 });

@@ -145,7 +145,7 @@ describe('on a channel that we have closed', () => {
     expect(peer.names()).toEqual(['channel.close', 'channel.close-ok']);
     expect((await peer.ask(1, 'channel.open')).map(({ name }) => name)).toEqual(['channel.open-ok']);
     expect((await peer.ask(1, 'basic.qos')).map(({ name }) => name)).toEqual(['basic.qos-ok']);
-    expect(world.node.connections.channels).toBe(1);
+    expect(world.node.limits.channels).toBe(1);
   });
 });
 

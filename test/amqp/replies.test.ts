@@ -84,7 +84,7 @@ it('close-ok comes behind the replies that wait for the disk', async () => {
   store.engine.release();
   await world.settle();
   expect(peer.names()).toEqual(['queue.declare-ok', 'channel.close-ok']);
-  expect(world.node.connections.channels).toBe(0);
+  expect(world.node.limits.channels).toBe(0);
 });
 
 it('a channel number is used anew while the old replies still wait for the disk', async () => {
@@ -96,10 +96,10 @@ it('a channel number is used anew while the old replies still wait for the disk'
   store.engine.release();
   await world.settle();
   expect(peer.names()).toEqual(['queue.declare-ok', 'channel.close-ok', 'channel.open-ok', 'basic.qos-ok']);
-  expect(world.node.connections.channels).toBe(1);
+  expect(world.node.limits.channels).toBe(1);
   await peer.send(channelClose(1));
   expect(peer.names()).toEqual(['channel.close-ok']);
-  expect(world.node.connections.channels).toBe(0);
+  expect(world.node.limits.channels).toBe(0);
 });
 
 it('channels closed and opened again and again while the disk is slow are counted right', async () => {
@@ -115,7 +115,7 @@ it('channels closed and opened again and again while the disk is slow are counte
   store.engine.release();
   await world.settle();
   expect(peer.names()).toEqual(expected);
-  expect(world.node.connections.channels).toBe(1);
+  expect(world.node.limits.channels).toBe(1);
 });
 
 it('an error on a channel comes behind the replies that wait for the disk', async () => {
@@ -136,7 +136,7 @@ it('a connection that ends while replies wait for the disk is gone without a tra
   await peer.send(durable('a'), durable('b'), channelClose(1));
   await peer.break();
   expect(world.node.connections.size).toBe(0);
-  expect(world.node.connections.channels).toBe(0);
+  expect(world.node.limits.channels).toBe(0);
   store.engine.release();
   await world.settle();
   expect(world.logged.filter(({ level }) => level === 'error')).toEqual([]);
@@ -254,7 +254,7 @@ it('a channel closes although its basic.get still waits for the store', async ()
     channelClose(1),
   );
   expect(peer.names().at(-1)).toBe('channel.close-ok');
-  expect(world.node.connections.channels).toBe(0);
+  expect(world.node.limits.channels).toBe(0);
 });
 
 it('an error is told although a basic.get of the channel still waits for the store', async () => {

@@ -223,6 +223,8 @@ const NODE_DEFAULTS: NodeOptions = {
   queueMemoryBytes: 16 * 1024 * 1024,
   pagingMemoryBytes: 1024 * 1024 * 1024,
   queueMax: Number.POSITIVE_INFINITY,
+  exchangeMax: Number.POSITIVE_INFINITY,
+  vhostMax: Number.POSITIVE_INFINITY,
   deliveriesPerTurn: 1_000,
   connectionMax: Number.POSITIVE_INFINITY,
   channelMaxPerNode: Number.POSITIVE_INFINITY,
@@ -409,8 +411,8 @@ export class World {
       if (count !== 0) found.push(`${what}: ${count}`);
     };
     check('connections', node.connections.size);
-    check('open connections', node.openConnections);
-    check('channels', node.connections.channels);
+    check('open connections', node.limits.connections);
+    check('channels', node.limits.channels);
     check('timers', node.wheel.size);
     check('reply queues', node.replies.size);
     for (const queue of this.vhost.queues.values()) {

@@ -364,8 +364,8 @@ describe('a broker whose clients come and go', () => {
     const broker = await startBroker();
     const { node } = broker as unknown as {
       node: {
-        connections: { size: number; channels: number };
-        openConnections: number;
+        connections: { size: number };
+        limits: { connections: number; channels: number };
         wheel: { size: number };
       };
     };
@@ -381,12 +381,9 @@ describe('a broker whose clients come and go', () => {
         }),
       );
       for (let i = 0; i < 200 && node.connections.size !== 0; i++) await delay(5);
-      expect([
-        node.connections.size,
-        node.connections.channels,
-        node.openConnections,
-        node.wheel.size,
-      ]).toEqual([0, 0, 0, 0]);
+      expect([node.connections.size, node.limits.channels, node.limits.connections, node.wheel.size]).toEqual(
+        [0, 0, 0, 0],
+      );
     }
   });
 });

@@ -23,6 +23,8 @@ export const NODE_OPTIONS: NodeOptions = {
   queueMemoryBytes: 1e9,
   pagingMemoryBytes: 1e9,
   queueMax: Number.POSITIVE_INFINITY,
+  exchangeMax: Number.POSITIVE_INFINITY,
+  vhostMax: Number.POSITIVE_INFINITY,
   deliveriesPerTurn: 1_000,
   connectionMax: Number.POSITIVE_INFINITY,
   channelMaxPerNode: Number.POSITIVE_INFINITY,
