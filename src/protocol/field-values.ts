@@ -200,7 +200,8 @@ function isFieldValue(plain: object): plain is FieldValue {
   return typeof plain.tag === 'string' && Object.hasOwn(TYPE_NAMES, plain.tag);
 }
 
-function plainValue(value: FieldValue): unknown {
+/** One value as `plainOf` gives it. */
+export function plainValue(value: FieldValue): unknown {
   switch (value.tag) {
     case 'A':
       return value.value.map(plainValue);
