@@ -157,16 +157,22 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     const cold = line.pager.count !== 0 || this.mustPage(line, message);
     const durable = this.durable && message.persistent;
     this.counters.published++;
+    const expiresAt = this.expiry.deadlineOf(message, options.messageTtlMs);
+    if (cold && expiresAt === NOW_OR_NEVER) {
+      // All that consumers can take is out, and others stand before it.
+      this.deadLetter(message, 'expired');
+      return durable ? MUST_COMMIT : ACCEPTED;
+    }
     const entry = new Entry(line, message, line.nextPosition++);
-    entry.expiresAt = this.expiry.deadlineOf(message, options.messageTtlMs);
+    entry.expiresAt = expiresAt;
     if (durable) {
       entry.durable = true;
       entry.stored = true;
       entry.ticket = line.log.write(entry, this.expiry.storedDeadline(entry));
     }
     if (cold) {
-      if (!durable) line.log.write(entry, this.expiry.storedDeadline(entry));
-      line.pushCold(entry.position, message.bodyLength, this.expiry.storedDeadline(entry));
+      if (!durable) line.log.write(entry, expiresAt);
+      line.pushCold(entry.position, message.bodyLength, expiresAt);
     } else line.push(entry);
     // With consumers the turn delivers first: a queue of length 0 still serves a consumer that waits (RabbitMQ).
     if (options.bounded && this.group.size === 0 && !context.burying) this.dropHead();
@@ -403,19 +409,26 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     for (let i = 0; i < this.lines.length; i++) this.lines[i]!.cap(at, parked);
   }
 
-  /** Drops what has expired, wherever it stands. What is more than a turn's work goes in the turns after it. */
-  private expire(): void {
+  /**
+   * Drops what has expired, wherever it stands, in the order of deadlines.
+   * @returns false when that is more than a turn's work: the rest goes in the turns after it
+   */
+  private expire(): boolean {
     const now = this.context.clock.now();
     let budget = this.context.deliveriesPerTurn;
     for (let i = 0; i < this.lines.length; i++) {
       const line = this.lines[i]!;
       for (let entry = line.nextExpired(now); entry !== null; entry = line.nextExpired(now)) {
-        if (budget-- === 0) return this.wake();
+        if (budget-- === 0) {
+          this.wake();
+          return false;
+        }
         line.take(entry);
         this.bury(entry, 'expired');
       }
     }
     this.watchDeadlines();
+    return true;
   }
 
   /** Drops what had to be handed out at once and was not. */
@@ -460,19 +473,22 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
   }
 
   /**
-   * Drops expired entries at the head: none is handed out, though the wheel has not come round yet. @returns the head that lives, as
-   * `head` does; null when so many have expired that the rest has to wait for the next turn
+   * Drops what has expired, if that is at the head: none is handed out, though the wheel has not come round yet. @returns the head that
+   * lives, as `head` does; null when so many have expired that the rest has to wait for the next turn
    */
   private expireHead(): Entry | null {
     let budget = this.context.deliveriesPerTurn;
     for (let entry = this.top.peek(); entry !== null; entry = this.top.peek()) {
       if (!this.isDue(entry)) return entry;
-      if (budget-- === 0) {
+      if (entry.expiresAt !== NOW_OR_NEVER) {
+        if (!this.expire()) return null;
+      } else if (budget-- === 0) {
         this.wake();
         return null;
+      } else {
+        this.top.shift();
+        this.bury(entry, 'expired');
       }
-      this.top.shift();
-      this.bury(entry, 'expired');
     }
     return null;
   }
@@ -520,16 +536,18 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     return WORK_LEFT;
   }
 
-  /** What the deliveries of a turn leave behind: messages without a chance, a queue that is too long, a head that will expire. */
+  /** What the deliveries of a turn leave behind: a queue that is too long, messages without a chance, a head that will expire. */
   private tidy(): void {
-    for (let i = 0; i < this.lines.length; i++) {
-      const line = this.lines[i]!;
-      const { deadlines } = line;
-      if (deadlines === null) continue;
-      deadlines.offeredUpTo = line.nextPosition - 1;
-      if (deadlines.hasBrief) this.expireBrief(line, deadlines);
+    const { lines } = this;
+    for (let i = 0; i < lines.length; i++) {
+      const { deadlines, nextPosition } = lines[i]!;
+      if (deadlines !== null) deadlines.offeredUpTo = nextPosition - 1;
     }
     if (this.options.bounded) this.dropHead();
+    for (let i = 0; i < lines.length; i++) {
+      const line = lines[i]!;
+      if (line.deadlines?.hasBrief) this.expireBrief(line, line.deadlines);
+    }
     this.watchHead();
   }
 

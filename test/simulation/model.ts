@@ -179,7 +179,7 @@ export class Model {
 
   /** basic.get. @returns what must come */
   get(queue: ModelQueue, noAck: boolean): ModelEntry | null {
-    this.expireHead(queue);
+    this.expire(queue);
     const entry = queue.ready.shift() ?? null;
     if (entry !== null && !noAck) queue.got.push(entry);
     return entry;
@@ -209,7 +209,7 @@ export class Model {
         if (this.deliverAll(queue)) changed = true;
         for (const entry of queue.ready) if (entry.nowOrNever) entry.expiresAt = 0;
         if (this.dropHead(queue)) changed = true;
-        if (this.expireHead(queue)) changed = true;
+        if (this.expire(queue)) changed = true;
       }
     }
   }
@@ -234,7 +234,7 @@ export class Model {
   private deliverAll(queue: ModelQueue): boolean {
     let any = false;
     for (;;) {
-      if (queue.consumers.length > 0 && this.expireHead(queue)) any = true;
+      if (queue.consumers.length > 0 && this.expire(queue)) any = true;
       const entry = queue.ready[0];
       const takers = queue.takers();
       if (entry === undefined || takers.length === 0) return any;
@@ -255,14 +255,20 @@ export class Model {
     }
   }
 
-  private expireHead(queue: ModelQueue): boolean {
+  /** Messages expire wherever they stand, in the order of their deadlines. */
+  private expire(queue: ModelQueue): boolean {
     let any = false;
-    for (let head = queue.ready[0]; head !== undefined && head.expiresAt <= this.now; head = queue.ready[0]) {
-      queue.ready.shift();
-      this.die(queue, head, 'expired');
+    for (;;) {
+      const { ready } = queue;
+      let first: ModelEntry | null = null;
+      for (const entry of ready)
+        if (entry.expiresAt <= this.now && (first === null || entry.expiresAt < first.expiresAt))
+          first = entry;
+      if (first === null) return any;
+      ready.splice(ready.indexOf(first), 1);
+      this.die(queue, first, 'expired');
       any = true;
     }
-    return any;
   }
 
   private dropHead(queue: ModelQueue): boolean {
