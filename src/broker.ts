@@ -11,10 +11,15 @@ import type { AmqpOptions } from './amqp/options.ts';
 import { userFromImport } from './auth/definitions.ts';
 import { hashPasswordFast } from './auth/password.ts';
 import { type Clock, systemClock } from './base/clock.ts';
+import { plainJson } from './base/exact-json.ts';
 import { type Logger, silentLogger } from './base/logger.ts';
 import { completeSettings, type Settings, SettingsError } from './config/config.ts';
+import { badDefinitions, type DefinitionSource, readDefinitionFiles } from './config/definition-files.ts';
 import { VERSION } from './config/version.ts';
 import { type Listener, listen } from './net/listener.ts';
+import { type ExportIdentity, exportDefinitions } from './node/definitions-export.ts';
+import type { DefinitionsFile } from './node/definitions-file.ts';
+import { type ImportCounts, importDefinitions } from './node/definitions-import.ts';
 import { BrokerNode, type NodeOptions } from './node/node.ts';
 import { recover } from './node/recovery.ts';
 import { type FieldTable, tableOf } from './protocol/field-table.ts';
@@ -77,6 +82,7 @@ export class Broker {
   private readonly listener: Listener;
   private readonly ackTimeout: AckTimeout;
   private readonly graceMs: number;
+  private readonly identity: ExportIdentity;
   private stopping: Promise<void> | null = null;
   /** Why the store was lost; null while it is there. */
   private lostError: Error | null = null;
@@ -94,6 +100,12 @@ export class Broker {
     this.listener = listener;
     this.ackTimeout = ackTimeout;
     this.graceMs = settings.stopGraceMs;
+    this.identity = {
+      rabbitVersion: settings.serverVersion,
+      productName: 'Leveret',
+      productVersion: VERSION,
+      clusterName: settings.clusterName ?? settings.nodeName,
+    };
     this.port = listener.port;
     this.address = `amqp://${urlHost(settings.host)}:${listener.port}`;
     const { defaultUser, defaultPassword, defaultVhost } = settings;
@@ -125,6 +137,7 @@ export class Broker {
     // A program that embeds a broker means itself, not its neighbours.
     const settings = completeSettings({ host: '127.0.0.1', ...given });
     checkOptions(storeOption, users, vhosts);
+    const definitions = settings.definitions === null ? [] : readDefinitionFiles(settings.definitions);
     const store = storeOf(storeOption, settings, logger, clock);
     const node = new BrokerNode(nodeOptions(settings, store), clock, logger);
     const shard = await store.open(node.storeListener);
@@ -143,7 +156,9 @@ export class Broker {
         messages: recovered.entries,
         ms: Math.round(recovered.ms),
       });
-      await makeDefaults(node, settings, users, vhosts, recovered.hasUsers);
+      if (!recovered.hasUsers) makeDefaults(node, settings, definitions);
+      await importFiles(node, definitions);
+      await makeGiven(node, settings, users, vhosts);
       const amqp = amqpOptions(settings);
       const pool = new ChunkPool();
       const ackTimeout = new AckTimeout(node, settings.consumerTimeoutMs ?? Number.POSITIVE_INFINITY);
@@ -185,6 +200,23 @@ export class Broker {
   /** For tests of what clients see: sets or clears an alarm as if the mark had been crossed. */
   setAlarm(kind: 'memory' | 'disk', on: boolean): void {
     this.node.alarms.set(kind, on);
+  }
+
+  /**
+   * The definitions of the broker, or of one virtual host, as RabbitMQ exports them: for `JSON.stringify` and `importDefinitions`.
+   * @throws BrokerError not-found for the virtual host
+   */
+  exportDefinitions(vhost: string | null = null): DefinitionsFile {
+    return plainJson(exportDefinitions(this.node, this.identity, vhost)) as DefinitionsFile;
+  }
+
+  /**
+   * Imports definitions, as text or as what JSON.parse made of it, into the broker or into one virtual host. Fulfilled when they are stored.
+   * Users, permissions, policies and parameters of the same name are replaced; exchanges, queues and bindings that exist stay as they are.
+   * @throws BrokerError (as a rejection) that names the place of the first error; what came before it stays
+   */
+  importDefinitions(definitions: unknown, vhost: string | null = null): Promise<ImportCounts> {
+    return importDefinitions(this.node, definitions, vhost);
   }
 
   private async doStop(reason: string): Promise<void> {
@@ -361,22 +393,37 @@ function serverProperties(settings: Settings): FieldTable {
   });
 }
 
-async function makeDefaults(
+/** The default vhost and user of an empty broker, unless definitions bring users: then nobody shall come in by a well-known password. */
+function makeDefaults(node: BrokerNode, settings: Settings, definitions: readonly DefinitionSource[]): void {
+  if (definitions.some((source) => (source.definitions.users ?? []).length > 0)) return;
+  const { defaultUser: name, defaultPassword: password, defaultVhost: vhost } = settings;
+  if (!node.vhosts.has(vhost)) node.createVHost(vhost);
+  // RabbitMQ's own format: made at once, and the broker starts without waiting for a slow hash of a password that stands in a file.
+  node.users.put({ name, ...hashPasswordFast(password), tags: ['administrator'], limits: {} });
+  node.users.setPermissions(name, vhost, { configure: '.*', write: '.*', read: '.*' });
+  node.saveUsers();
+}
+
+/** @throws SettingsError that names the file and the place in it */
+async function importFiles(node: BrokerNode, sources: readonly DefinitionSource[]): Promise<void> {
+  for (const { path, definitions } of sources) {
+    try {
+      const counts = await importDefinitions(node, definitions);
+      node.log.info('definitions are imported', { file: path, ...counts });
+    } catch (error) {
+      throw badDefinitions(path, error);
+    }
+  }
+}
+
+/** The vhosts and users that a program asked for. */
+async function makeGiven(
   node: BrokerNode,
   settings: Settings,
   users: readonly UserOptions[],
   vhosts: readonly string[],
-  hasUsers: boolean,
 ): Promise<void> {
   let changed = false;
-  if (!hasUsers) {
-    if (!node.vhosts.has(settings.defaultVhost)) node.createVHost(settings.defaultVhost);
-    const { defaultUser: name, defaultPassword: password } = settings;
-    // RabbitMQ's own format: made at once, and the broker starts without waiting for a slow hash of a password that stands in a file.
-    node.users.put({ name, ...hashPasswordFast(password), tags: ['administrator'], limits: {} });
-    node.users.setPermissions(name, settings.defaultVhost, { configure: '.*', write: '.*', read: '.*' });
-    changed = true;
-  }
   for (const vhost of vhosts) {
     if (node.vhosts.has(vhost)) continue;
     node.createVHost(vhost);

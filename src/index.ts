@@ -1,6 +1,7 @@
 // What a program that embeds a broker imports. Everything else is internal and may change.
 
 export type { Clock } from './base/clock.ts';
+export { BrokerError, type Reason } from './base/errors.ts';
 export { FakeClock } from './base/fake-clock.ts';
 export type { LogFields, Logger } from './base/logger.ts';
 export {
@@ -12,5 +13,7 @@ export {
 } from './broker.ts';
 export { DEFAULTS, type Settings, SettingsError } from './config/config.ts';
 export { ListenError } from './net/listener.ts';
+export type { DefinitionsFile } from './node/definitions-file.ts';
+export type { ImportCounts } from './node/definitions-import.ts';
 export { memoryStore } from './store/log-store.ts';
 export { type Store, StoreError } from './store/store.ts';

@@ -63,7 +63,8 @@ export async function start(
       } else {
         logger.error('the broker could not start', errorFields(error));
       }
-      end(1);
+      // A setting that only the start can find wrong, such as a file that is not there, is the same mistake as one on the command line.
+      end(isForPeople(error) && error.name === 'SettingsError' ? 2 : 1);
     });
   });
   const exitCode = await ended;

@@ -51,6 +51,13 @@ export const SETTINGS = {
     './leveret-data',
     'Folder that keeps definitions and persistent messages; made if it is missing. One broker at a time may use it.',
   ),
+  definitions: setting(
+    'Basics',
+    orNone(text(1)),
+    null as string | null,
+    'Definitions file (or a folder of them) to import before clients come: users, virtual hosts, policies, queues, as RabbitMQ exports them. ' +
+      'An empty broker that gets users this way makes no defaultUser. In the file also load_definitions, as RabbitMQ calls it.',
+  ),
   memory: setting(
     'Basics',
     yesOrNo,

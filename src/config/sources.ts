@@ -21,6 +21,9 @@ import {
 /** The environment variable that names the file; the flag is `--config`. */
 export const CONFIG_FILE_VARIABLE = 'LEVERET_CONFIG';
 
+/** Keys that the file may have by the name they have in RabbitMQ's. */
+const FILE_ALIASES: Readonly<Record<string, SettingKey>> = { load_definitions: 'definitions' };
+
 /** What people gave, untouched. */
 export interface SettingSources {
   /** By key, as the command line gave them: a text, or a boolean for a switch. */
@@ -53,8 +56,15 @@ export function resolveSettings(sources: SettingSources): ResolvedSettings {
 
   const configFile = sources.configFile ?? (sources.environment[CONFIG_FILE_VARIABLE] || null);
   if (configFile !== null) {
-    for (const [key, value] of Object.entries(readFile(configFile))) {
-      values[key] = checked(key, value, `${JSON.stringify(key)} in ${configFile}`);
+    const seen = new Set<string>();
+    for (const [name, value] of Object.entries(readFile(configFile))) {
+      const key = Object.hasOwn(FILE_ALIASES, name) ? FILE_ALIASES[name]! : name;
+      if (seen.has(key))
+        throw new SettingsError(
+          `${JSON.stringify(name)} in ${configFile} is there already as ${JSON.stringify(otherName(name))}`,
+        );
+      values[key] = checked(key, value, `${JSON.stringify(name)} in ${configFile}`);
+      seen.add(key);
       origins[key] = configFile;
     }
   }
@@ -95,6 +105,13 @@ function keyOfEnvironmentName(name: string): SettingKey {
   const key = keysByEnvironmentName.get(name);
   if (key === undefined) throw unknownSetting(name, name.slice('LEVERET_'.length), environmentNameOf);
   return key;
+}
+
+/** The other name that a key of the file has. */
+function otherName(name: string): string {
+  return (
+    FILE_ALIASES[name] ?? Object.keys(FILE_ALIASES).find((alias) => FILE_ALIASES[alias] === name) ?? name
+  );
 }
 
 function readFile(path: string): Readonly<Record<string, unknown>> {

@@ -163,16 +163,17 @@ describe('a stop signal', () => {
 });
 
 describe('an error', () => {
-  it.each(['ListenError', 'StoreError', 'SettingsError'])(
-    'that a person can cause (%s) is one line without a stack, and exit code 1',
-    async (name) => {
-      const { broker, terminal, exit } = begin({}, { slow: true });
-      broker.started.reject(Object.assign(new Error('port 5672 is in use'), { name }));
-      expect(await exit).toBe(1);
-      expect(terminal.err).toBe('leveret: port 5672 is in use\n');
-      expect(terminal.out).not.toContain('stack');
-    },
-  );
+  it.each([
+    ['ListenError', 1],
+    ['StoreError', 1],
+    ['SettingsError', 2],
+  ])('that a person can cause (%s) is one line without a stack, and exit code %i', async (name, code) => {
+    const { broker, terminal, exit } = begin({}, { slow: true });
+    broker.started.reject(Object.assign(new Error('port 5672 is in use'), { name }));
+    expect(await exit).toBe(code);
+    expect(terminal.err).toBe('leveret: port 5672 is in use\n');
+    expect(terminal.out).not.toContain('stack');
+  });
 
   it('of our own at the start is logged whole, and the exit code is 1', async () => {
     const { broker, terminal, exit } = begin({}, { slow: true });

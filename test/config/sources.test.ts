@@ -50,6 +50,20 @@ describe('sources of settings', () => {
     });
   });
 
+  it('may have the name that RabbitMQ has for the definitions file, and not both', () => {
+    const { settings, origins } = resolve({
+      configFile: file('{ "load_definitions": "/etc/d.json" }', 'alias.json'),
+    });
+    expect(settings.definitions).toBe('/etc/d.json');
+    expect(origins.definitions).toContain('alias.json');
+    const both = file('{ "definitions": "a", "load_definitions": "b" }', 'both.json');
+    expect(() => resolve({ configFile: both })).toThrow(
+      new SettingsError(`"load_definitions" in ${both} is there already as "definitions"`),
+    );
+    expect(resolve({ environment: { LEVERET_DEFINITIONS: 'c' } }).settings.definitions).toBe('c');
+    expect(resolve({ flags: { definitions: 'd' } }).settings.definitions).toBe('d');
+  });
+
   it('find the file by LEVERET_CONFIG when no flag names one', () => {
     const path = file('{ "port": 7 }', 'seven.json');
     expect(resolve({ environment: { LEVERET_CONFIG: path } }).settings.port).toBe(7);
