@@ -506,6 +506,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     const { group, counters, ordering } = this;
     // Without consumers nothing is marked as delivered.
     if (group.size === 0 || this.paused) return NOTHING_LEFT;
+    if (ordering !== null) ordering.beforeDeliveries();
     for (let left = budget; left !== 0; left--) {
       const entry = this.head();
       if (entry === null) return NOTHING_LEFT;

@@ -21,6 +21,7 @@ export function orderingOf(header: string, group: ConsumerGroup, wake: () => voi
       (entry.owner as Line).unpark(entry);
       wake();
     },
+    wake,
     serves: (consumer) => group.serves(consumer),
     parkConsumer: (consumer) => group.park(consumer),
   });

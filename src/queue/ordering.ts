@@ -26,6 +26,8 @@ export interface OrderingHost {
   unpark(entry: Entry): void;
   /** The consumer is a member and may be given something now, as far as its group goes. */
   serves(consumer: Consumer): boolean;
+  /** There is something to deliver. */
+  wake(): void;
   /** The consumer was found without room: the queue wants to hear when it has some. */
   parkConsumer(consumer: Consumer): void;
 }
@@ -88,6 +90,10 @@ export class Ordering {
   /** Entries that are parked, held, let back in, or came back. */
   private readonly known = new Map<Entry, Known>();
   private readonly backlogs = new Map<Consumer, Backlog>();
+  /** A get looks for its entry: nothing is let out. */
+  private getting = false;
+  /** Consumers who have room for something that a get has parked. */
+  private readonly later = new Set<Consumer>();
   /** Parked entries by rank, made when somebody asks for the oldest; those that are not parked any more are passed over. */
   private byRank: Heap<Entry> | null = null;
 
@@ -121,9 +127,23 @@ export class Ordering {
   /** Whether basic.get may take the entry at the front; otherwise it was parked, as by `recipient`. */
   admitsGet(entry: Entry): boolean {
     const key = this.keyOf(entry);
-    if (key === null || (key.held === 0 && this.goesFirst(key, entry))) return true;
+    if (key === null) return true;
+    const first = this.goesFirst(key, entry);
+    if (first && key.held === 0) return true;
+    // What its holder has room for may not come to the front again before the turn gives it to him.
+    this.getting = true;
     this.park(key, entry);
+    if (first) this.advance(key);
+    this.getting = false;
     return false;
+  }
+
+  /** Before a round of deliveries: what a get has parked may go to its holder. */
+  beforeDeliveries(): void {
+    const { later } = this;
+    if (later.size === 0) return;
+    for (const consumer of later) this.freed(consumer);
+    later.clear();
   }
 
   /**
@@ -138,8 +158,8 @@ export class Ordering {
     this.left(key, entry);
     if (key.held++ === 0) key.holder = holder ?? entry;
     this.known.set(entry, { key, where: HELD, returned: false });
-    this.advance(key);
     this.untry(key);
+    this.advance(key);
   }
 
   /** The end of an entry, wherever it stood: settled, delivered without an ack to wait for, expired, dropped, deleted, given up. */
@@ -187,6 +207,7 @@ export class Ordering {
 
   /** The consumer left; what it holds it still holds. */
   cancelled(consumer: Consumer): void {
+    this.later.delete(consumer);
     this.backlogs.delete(consumer);
   }
 
@@ -220,6 +241,7 @@ export class Ordering {
     this.parkedCount = 0;
     this.byRank = null;
     this.backlogs.clear();
+    this.later.clear();
     for (const [entry, { where }] of this.known)
       if (where === IN_QUEUE || where === PARKED) this.known.delete(entry);
     for (const key of this.keys.values()) {
@@ -395,8 +417,12 @@ export class Ordering {
   private tryNext(consumer: Consumer, backlog: Backlog): void {
     if (backlog.tried !== null) return;
     if (backlog.keys.size === 0) this.backlogs.delete(consumer);
-    else if (consumer.hasCapacity()) this.tryFirst(consumer, backlog);
-    else this.host.parkConsumer(consumer);
+    else if (!consumer.hasCapacity()) this.host.parkConsumer(consumer);
+    else if (!this.getting) this.tryFirst(consumer, backlog);
+    else {
+      this.later.add(consumer);
+      this.host.wake();
+    }
   }
 
   private tryFirst(consumer: Consumer, backlog: Backlog): void {
