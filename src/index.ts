@@ -4,6 +4,7 @@ export type { Clock } from './base/clock.ts';
 export { BrokerError, type Reason } from './base/errors.ts';
 export { FakeClock } from './base/fake-clock.ts';
 export type { LogFields, Logger } from './base/logger.ts';
+export type { Json } from './base/terms.ts';
 export {
   Broker,
   type BrokerOptions,
@@ -15,5 +16,8 @@ export { DEFAULTS, type Settings, SettingsError } from './config/config.ts';
 export { ListenError } from './net/listener.ts';
 export type { DefinitionsFile } from './node/definitions-file.ts';
 export type { ImportCounts } from './node/definitions-import.ts';
+export type { PolicyKind, PolicyOptions, PolicyRow } from './node/parameters.ts';
+export type { PolicyFacts } from './node/policies.ts';
+export type { Parameter } from './policy/parameters.ts';
 export { memoryStore } from './store/log-store.ts';
 export { type Store, StoreError } from './store/store.ts';

@@ -4,8 +4,15 @@
 // after the change holds, so that a cached verdict of the current generation is right.
 
 import { BrokerError } from '../base/errors.ts';
+import { anInteger, type Json, type Member, memberErrors } from '../base/terms.ts';
 import { checkPasswordHash, type HashingAlgorithm } from './password.ts';
 import { type CompiledPattern, compilePattern } from './pattern.ts';
+
+/** Limits that a user can have. */
+const LIMITS: readonly Member[] = [
+  { key: 'max-connections', needed: false, check: anInteger },
+  { key: 'max-channels', needed: false, check: anInteger },
+];
 
 /** One user. */
 export interface User {
@@ -15,7 +22,7 @@ export interface User {
   readonly hashingAlgorithm: HashingAlgorithm;
   /** `administrator`, `monitoring`, ..., or free text. */
   readonly tags: readonly string[];
-  /** `max-connections`, `max-channels`: numbers; absent = no limit. */
+  /** `max-connections`, `max-channels`: integers; absent or negative: no limit. */
   readonly limits: Readonly<Record<string, number>>;
 }
 
@@ -211,8 +218,24 @@ export class Users {
     for (const name of this.#topicPermissions.keys()) this.clearTopicPermissions(name, vhost, exchange);
   }
 
-  #mustExist(user: string): void {
+  /** Sets limits of a user, those that are named. @throws BrokerError not-found; precondition-failed with RabbitMQ's texts */
+  setLimits(name: string, limits: Json): void {
+    const user = this.#mustExist(name);
+    const errors = memberErrors('user-limits', LIMITS, limits);
+    if (errors.length > 0) throw new BrokerError('precondition-failed', errors.join('\n'));
+    this.put({ ...user, limits: { ...user.limits, ...(limits as Readonly<Record<string, number>>) } });
+  }
+
+  /** Lifts one limit of a user, or with null all of them. @throws BrokerError not-found */
+  clearLimits(name: string, limit: string | null = null): void {
+    const user = this.#mustExist(name);
+    const { [limit ?? '']: _lifted, ...left } = user.limits;
+    this.put({ ...user, limits: limit === null ? {} : left });
+  }
+
+  #mustExist(user: string): User {
     if (!this.#users.has(user)) throw new BrokerError('not-found', `no user '${user}'`);
+    return this.#users.get(user)!;
   }
 
   #userChanged(name: string): void {

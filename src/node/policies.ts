@@ -4,6 +4,7 @@
 // when there are very many, in the turns that follow.
 
 import type { Clock } from '../base/clock.ts';
+import { BrokerError } from '../base/errors.ts';
 import type { Turn, Wakeable } from '../base/turn.ts';
 import { type EffectivePolicy, NO_EFFECTIVE_POLICY, Policies, type Policy } from '../policy/policies.ts';
 import { type QueueDeclaration, queueTypeOf } from '../queue/declaration.ts';
@@ -19,10 +20,18 @@ const OBJECTS_PER_LOOK = 64;
 
 /** The vhost, as far as policies need it. */
 export interface PolicyHost {
+  readonly name: string;
   readonly exchanges: ReadonlyMap<string, Exchange>;
   readonly queues: ReadonlyMap<string, DeclaredQueue>;
   /** Grows when a route may have changed. */
   generation: number;
+}
+
+/** Which policies apply to an object, and what they say together. */
+export interface PolicyFacts {
+  readonly policy: string | null;
+  readonly operatorPolicy: string | null;
+  readonly definition: { readonly [key: string]: string | number };
 }
 
 /** The policies of one vhost. */
@@ -76,6 +85,19 @@ export class VHostPolicies implements Wakeable {
   /** What is in force on a queue. */
   ofQueue(queue: DeclaredQueue): EffectivePolicy {
     return this.onQueues.get(queue) ?? NO_EFFECTIVE_POLICY;
+  }
+
+  /** What is in force on a queue, for people. @throws BrokerError not-found */
+  facts(queue: string): PolicyFacts {
+    const found = this.host.queues.get(queue);
+    if (found === undefined)
+      throw new BrokerError('not-found', `no queue '${queue}' in vhost '${this.host.name}'`);
+    const { policy, operatorPolicy, keys } = this.ofQueue(found);
+    return {
+      policy: policy?.name ?? null,
+      operatorPolicy: operatorPolicy?.name ?? null,
+      definition: Object.fromEntries(keys),
+    };
   }
 
   /** What is in force on an exchange. */

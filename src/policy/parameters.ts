@@ -55,10 +55,10 @@ export class Parameters {
   }
 
   /** Sets a parameter. @returns false when it had this value. @throws BrokerError precondition-failed */
-  set(vhost: string, component: string, name: string, value: Json): boolean {
+  set(vhost: string, component: string, name: string, given: Json): boolean {
     const check = COMPONENTS.get(component);
     if (check === undefined) assertValid([`component ${component} not found`]);
-    checkSize(name, value);
+    const value = ownCopy(name, given);
     check!(name, value, this.compile);
     const values = child(child(this.table, vhost), component);
     const current = values.get(name);
@@ -102,8 +102,8 @@ export class Parameters {
   }
 
   /** Sets a global parameter. @returns false when it had this value. @throws BrokerError precondition-failed */
-  setGlobal(name: string, value: Json): boolean {
-    checkSize(name, value);
+  setGlobal(name: string, given: Json): boolean {
+    const value = ownCopy(name, given);
     const current = this.globals.get(name);
     if (current !== undefined && sameJson(current, value)) return false;
     if (current === undefined && this.globals.size >= GLOBAL_PARAMETERS_MAX)
@@ -125,7 +125,8 @@ export class Parameters {
   }
 }
 
-function checkSize(name: string, value: Json): void {
+/** The value as nothing but JSON, out of reach of whoever gave it. @throws BrokerError when it or the name is too long */
+function ownCopy(name: string, value: Json): Json {
   const errors: string[] = [];
   if (Buffer.byteLength(name) > PARAMETER_NAME_BYTES_MAX)
     errors.push(`the name is longer than ${PARAMETER_NAME_BYTES_MAX} bytes`);
@@ -134,6 +135,7 @@ function checkSize(name: string, value: Json): void {
   else if (Buffer.byteLength(json) > PARAMETER_BYTES_MAX)
     errors.push(`the value is longer than ${PARAMETER_BYTES_MAX} bytes`);
   assertValid(errors);
+  return JSON.parse(json!) as Json;
 }
 
 function checkLimits(name: string, value: Json): void {
