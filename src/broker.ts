@@ -13,6 +13,7 @@ import { hashPasswordFast } from './auth/password.ts';
 import { type Clock, systemClock } from './base/clock.ts';
 import { plainJson } from './base/exact-json.ts';
 import { type Logger, silentLogger } from './base/logger.ts';
+import type { Json } from './base/terms.ts';
 import { completeSettings, type Settings, SettingsError } from './config/config.ts';
 import { badDefinitions, type DefinitionSource, readDefinitionFiles } from './config/definition-files.ts';
 import { VERSION } from './config/version.ts';
@@ -21,7 +22,10 @@ import { type ExportIdentity, exportDefinitions } from './node/definitions-expor
 import type { DefinitionsFile } from './node/definitions-file.ts';
 import { type ImportCounts, importDefinitions } from './node/definitions-import.ts';
 import { BrokerNode, type NodeOptions } from './node/node.ts';
+import type { PolicyKind, PolicyOptions, PolicyRow } from './node/parameters.ts';
+import type { PolicyFacts } from './node/policies.ts';
 import { recover } from './node/recovery.ts';
+import type { Parameter } from './policy/parameters.ts';
 import { type FieldTable, tableOf } from './protocol/field-table.ts';
 import { ChunkPool } from './protocol/frame-writer.ts';
 import { memoryStore, openLevelStore } from './store/log-store.ts';
@@ -195,6 +199,72 @@ export class Broker {
   stop(reason = 'shutdown'): Promise<void> {
     this.stopping ??= this.doStop(reason);
     return this.stopping;
+  }
+
+  // ── policies, parameters, limits: fulfilled when the change is stored and in effect; rejected with a BrokerError that says what is wrong ──
+
+  /** Sets a policy, or with `operator_policy` one whose limits other policies cannot exceed. */
+  setPolicy(policy: PolicyOptions, kind: PolicyKind = 'policy'): Promise<void> {
+    return this.change(policy.vhost, () => this.node.parameters.setPolicy(policy, kind));
+  }
+
+  deletePolicy(vhost: string, name: string, kind: PolicyKind = 'policy'): Promise<void> {
+    return this.change(vhost, () => this.node.parameters.deletePolicy(vhost, name, kind));
+  }
+
+  /** All policies, or those of one virtual host. */
+  policies(vhost: string | null = null, kind: PolicyKind = 'policy'): PolicyRow[] {
+    return this.node.parameters.policies(vhost, kind);
+  }
+
+  /** What policies make of a queue: names of those that apply, and their keys together. @throws BrokerError not-found */
+  policyOf(vhost: string, queue: string): PolicyFacts {
+    return this.node.vhost(vhost).policies.facts(queue);
+  }
+
+  /** Sets a runtime parameter of a component other than `policy`. */
+  setParameter(vhost: string, component: string, name: string, value: Json): Promise<void> {
+    return this.change(vhost, () => this.node.parameters.set(vhost, component, name, value));
+  }
+
+  clearParameter(vhost: string, component: string, name: string): Promise<void> {
+    return this.change(vhost, () => this.node.parameters.clear(vhost, component, name));
+  }
+
+  /** Runtime parameters, without policies; of one virtual host or component where given. */
+  parameters(vhost: string | null = null, component: string | null = null): Parameter[] {
+    return this.node.parameters.list(vhost, component);
+  }
+
+  setGlobalParameter(name: string, value: Json): Promise<void> {
+    return this.change(null, () => this.node.parameters.setGlobal(name, value));
+  }
+
+  clearGlobalParameter(name: string): Promise<void> {
+    return this.change(null, () => this.node.parameters.clearGlobal(name));
+  }
+
+  globalParameters(): { name: string; value: Json }[] {
+    return this.node.parameters.listGlobal();
+  }
+
+  /** Sets all limits of a virtual host, `max-connections` and `max-queues`: a negative one is none, 0 allows nothing, `{}` lifts them. */
+  setVhostLimits(vhost: string, limits: Readonly<Record<string, number>>): Promise<void> {
+    return this.change(vhost, () => this.node.parameters.setVHostLimits(vhost, limits));
+  }
+
+  /** Sets limits of a user, `max-connections` and `max-channels`: a negative one is none, 0 allows nothing; those not named stay. */
+  setUserLimits(user: string, limits: Readonly<Record<string, number>>): Promise<void> {
+    return this.change(null, () => {
+      this.node.users.setLimits(user, limits);
+      this.node.saveUsers();
+    });
+  }
+
+  private async change(vhost: string | null, act: () => void): Promise<void> {
+    act();
+    await this.node.definitionsCommitted();
+    if (vhost !== null) await this.node.vhosts.get(vhost)?.policies.applied();
   }
 
   /** For tests of what clients see: sets or clears an alarm as if the mark had been crossed. */
