@@ -127,12 +127,18 @@ export class Link implements ScannerSink {
     await this.call(wire.queueDeclare(CHANNEL, name, false, true), wire.QUEUE_DECLARE_OK);
   }
 
+  /** How many messages wait in a queue that exists. */
+  async declareQueuePassively(name: string): Promise<number> {
+    const payload = await this.call(wire.queueDeclarePassive(CHANNEL, name), wire.QUEUE_DECLARE_OK);
+    return payload.readUInt32BE(5 + payload[4]!);
+  }
+
   async deleteQueue(name: string): Promise<void> {
     await this.call(wire.queueDelete(CHANNEL, name), wire.QUEUE_DELETE_OK);
   }
 
-  async declareExchange(name: string, type: string, durable: boolean): Promise<void> {
-    await this.call(wire.exchangeDeclare(CHANNEL, name, type, durable), wire.EXCHANGE_DECLARE_OK);
+  async declareExchange(name: string, type: string, durable: boolean, args: wire.Table = {}): Promise<void> {
+    await this.call(wire.exchangeDeclare(CHANNEL, name, type, durable, args), wire.EXCHANGE_DECLARE_OK);
   }
 
   async deleteExchange(name: string): Promise<void> {
@@ -148,6 +154,17 @@ export class Link implements ScannerSink {
     if (prefetch > 0) await this.call(wire.basicQos(CHANNEL, prefetch), wire.BASIC_QOS_OK);
     this.ackEvery = ackEvery;
     await this.call(wire.basicConsume(CHANNEL, queue, tag, ackEvery === 0), wire.BASIC_CONSUME_OK);
+  }
+
+  async declareStream(name: string): Promise<void> {
+    await this.call(wire.streamDeclare(CHANNEL, name), wire.QUEUE_DECLARE_OK);
+  }
+
+  /** Reads a stream from 'first', 'last' or 'next' on, with a basic.ack for every `ackEvery` deliveries. */
+  async consumeStream(stream: string, offset: string, prefetch: number, ackEvery: number): Promise<void> {
+    await this.call(wire.basicQos(CHANNEL, prefetch), wire.BASIC_QOS_OK);
+    this.ackEvery = ackEvery;
+    await this.call(wire.streamConsume(CHANNEL, stream, 'c', offset), wire.BASIC_CONSUME_OK);
   }
 
   /** Puts the channel into confirm mode; `confirms` counts from then on. */

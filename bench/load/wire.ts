@@ -146,7 +146,13 @@ export function channelClose(channel: number): Buffer {
   return method(channel, 20, 40, u16(200), shortString('done'), u16(0), u16(0));
 }
 
-export function exchangeDeclare(channel: number, name: string, type: string, durable: boolean): Buffer {
+export function exchangeDeclare(
+  channel: number,
+  name: string,
+  type: string,
+  durable: boolean,
+  args: Table = {},
+): Buffer {
   return method(
     channel,
     40,
@@ -155,7 +161,7 @@ export function exchangeDeclare(channel: number, name: string, type: string, dur
     shortString(name),
     shortString(type),
     u8(durable ? 2 : 0),
-    NO_ARGUMENTS,
+    table(args),
   );
 }
 
@@ -166,6 +172,10 @@ export function exchangeDelete(channel: number, name: string): Buffer {
 export function queueDeclare(channel: number, name: string, durable: boolean, exclusive = false): Buffer {
   const bits = (durable ? 2 : 0) | (exclusive ? 4 : 0);
   return method(channel, 50, 10, u16(0), shortString(name), u8(bits), NO_ARGUMENTS);
+}
+
+export function queueDeclarePassive(channel: number, name: string): Buffer {
+  return method(channel, 50, 10, u16(0), shortString(name), u8(1), NO_ARGUMENTS);
 }
 
 export function queueBind(channel: number, queue: string, exchange: string, routingKey: string): Buffer {
@@ -201,6 +211,18 @@ export function basicConsume(channel: number, queue: string, tag: string, noAck:
     u8(noAck ? 2 : 0),
     NO_ARGUMENTS,
   );
+}
+
+/** Declares a stream: a durable queue of that type. */
+export function streamDeclare(channel: number, name: string): Buffer {
+  const args = table({ 'x-queue-type': 'stream' });
+  return method(channel, 50, 10, u16(0), shortString(name), u8(2), args);
+}
+
+/** Consumes from a stream, with acknowledgements, from 'first', 'last' or 'next' on. */
+export function streamConsume(channel: number, stream: string, tag: string, offset: string): Buffer {
+  const args = table({ 'x-stream-offset': offset });
+  return method(channel, 60, 20, u16(0), shortString(stream), shortString(tag), u8(0), args);
 }
 
 export function basicGet(channel: number, queue: string, noAck: boolean): Buffer {

@@ -29,6 +29,8 @@ export type StoredDefinition =
       autoDelete: boolean;
       internal: boolean;
       arguments: string;
+      /** Numbers of its content in the store, by line; absent when there is none. */
+      lines?: Record<string, number>;
     }
   | {
       kind: 'queue';
@@ -86,7 +88,7 @@ export class Definitions {
     this.write(['vhost', name], null);
   }
 
-  saveExchange(vhost: string, e: ExchangeDeclaration): void {
+  saveExchange(vhost: string, e: ExchangeDeclaration, lines: ReadonlyMap<number, number>): void {
     const { name, type, autoDelete, internal } = e;
     this.write(['exchange', vhost, name], {
       kind: 'exchange',
@@ -96,6 +98,7 @@ export class Definitions {
       autoDelete,
       internal,
       arguments: tableText(e.arguments),
+      ...(lines.size === 0 ? {} : { lines: Object.fromEntries(lines) }),
     });
   }
 

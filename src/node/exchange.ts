@@ -4,6 +4,7 @@
 import { encodeTable, type FieldTable, type FieldValue } from '../protocol/field-table.ts';
 import type { Queue } from '../queue/queue.ts';
 import type { Binding, Destination, Router } from '../routing/router.ts';
+import type { Intake } from './intake.ts';
 
 /** Routes kept per exchange; the cache starts anew when it is full. */
 export const ROUTE_CACHE_MAX = 20_000;
@@ -78,6 +79,8 @@ export class Exchange implements Destination {
   readonly router: Router | null;
   /** Name of the alternate exchange, from the arguments or else from a policy; null when there is none. */
   alternate: string | null;
+  /** What is done with a message before it is routed; null for nothing. Written by the vhost, once. */
+  intake: Intake | null = null;
   /** Bindings with this exchange as source. */
   readonly outgoing = new Map<string, BindingRecord>();
   /** Bindings with this exchange as destination. */

@@ -5,11 +5,11 @@ import { BrokerError } from '../base/errors.ts';
 import { delayOf } from '../message/delay.ts';
 import type { Message } from '../message/message.ts';
 import { fieldTypeName } from '../protocol/field-table.ts';
-import { DelayLine, type DelayLineHost, KeyedDelay } from '../queue/delay-line.ts';
+import { DelayLine, KeyedDelay } from '../queue/delay-line.ts';
 import type { QueueContext } from '../queue/queue-context.ts';
 import type { Destination } from '../routing/router.ts';
 import type { StoredEntry } from '../store/store.ts';
-import type { ExchangeDeclaration } from './exchange.ts';
+import type { Exchange, ExchangeDeclaration } from './exchange.ts';
 
 /** What is recovered under one number of the store: a queue, or something of an exchange. */
 export interface StoredContent {
@@ -22,6 +22,13 @@ export interface IntakeContext {
   readonly queues: QueueContext;
   /** A number for content in the store. */
   nextQueueNumber(): number;
+}
+
+/** The vhost, as far as an intake needs it. */
+export interface IntakeHost {
+  readonly name: string;
+  /** Routes and publishes a message that was held back, at once. */
+  release(exchange: Exchange, message: Message, keys: readonly string[]): void;
 }
 
 /** Line of the messages that wait, in the exchange's definition. */
@@ -70,21 +77,24 @@ export class Intake {
 /**
  * The intake of an exchange; null for most.
  * @param lines numbers of its content in the store; none for a new exchange
- * @param release routes and publishes a message that was held back
  * @throws BrokerError precondition-failed
  */
 export function createIntake(
-  declaration: ExchangeDeclaration,
+  exchange: Exchange,
   lines: ReadonlyMap<number, number>,
-  vhost: string,
+  vhost: IntakeHost,
   context: IntakeContext,
-  release: DelayLineHost['release'],
 ): Intake | null {
-  const holdsBack = flagOf(declaration, 'x-delayed-exchange', vhost);
+  const { declaration } = exchange;
+  if (declaration.arguments.size === 0) return null;
+  const holdsBack = flagOf(declaration, 'x-delayed-exchange', vhost.name);
   if (declaration.type !== 'x-delayed-message' && !holdsBack) return null;
   const number = lines.get(DELAYS_LINE) ?? context.nextQueueNumber();
   const { name, durable } = declaration;
-  return new Intake(new DelayLine(name, durable, number, context.queues, { release }));
+  const delays = new DelayLine(name, durable, number, context.queues, {
+    release: (message, keys) => vhost.release(exchange, message, keys),
+  });
+  return new Intake(delays);
 }
 
 /** A boolean argument of ours; false when it is not there. @throws BrokerError precondition-failed */

@@ -5,7 +5,6 @@
 import { importUsers } from '../auth/definitions.ts';
 import { BrokerError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import type { DeclaredQueue } from '../queue/queue.ts';
 import { createRouter } from '../routing/router-types.ts';
 import {
   type RecoveredQueue,
@@ -16,6 +15,7 @@ import {
 } from '../store/store.ts';
 import { readDefinition, type StoredDefinition, tableFromText } from './definitions.ts';
 import { BindingRecord, Exchange } from './exchange.ts';
+import type { StoredContent } from './intake.ts';
 import type { BrokerNode } from './node.ts';
 import { queueTypeOf } from './vhost-metadata.ts';
 
@@ -33,7 +33,10 @@ export async function recover(node: BrokerNode): Promise<Recovered> {
   sink.buildTopology();
   node.definitions.muted = false;
   // Messages may have expired meanwhile.
-  for (const vhost of node.vhosts.values()) for (const queue of vhost.queues.values()) queue.wake();
+  for (const vhost of node.vhosts.values()) {
+    for (const queue of vhost.queues.values()) queue.wake();
+    for (const exchange of vhost.exchanges.values()) exchange.intake?.resume();
+  }
   if (sink.users !== null) await importUsers(node.users, sink.users);
   return { ...stats, hasUsers: sink.users !== null };
 }
@@ -49,7 +52,7 @@ class Sink implements RecoverySink {
   private readonly log: Logger;
   private readonly records: StoredDefinition[] = [];
   private built = false;
-  private readonly queues = new Map<number, DeclaredQueue>();
+  private readonly queues = new Map<number, StoredContent>();
 
   constructor(node: BrokerNode, log: Logger) {
     this.node = node;
@@ -119,17 +122,15 @@ class Sink implements RecoverySink {
             'Start the version that wrote it. Nothing was changed.',
         );
       }
-      vhost.addExchange(new Exchange(declaration, router));
+      const exchange = new Exchange(declaration, router);
+      vhost.addExchange(exchange, linesIn(record));
+      for (const [number, content] of exchange.intake?.contents ?? []) this.put(number, content);
     } else if (record.kind === 'queue') {
       const { name, number, autoDelete } = record;
       const declaration = { name, durable: true, exclusive: false, autoDelete, arguments: args, owner: null };
-      const lines = new Map<number, number>();
-      for (const [line, own] of Object.entries(record.lines ?? {})) lines.set(Number(line), own);
+      const lines = linesIn(record);
       const queue = vhost.addQueue(declaration, number, lines);
-      for (const own of [number, ...lines.values()]) {
-        this.queues.set(own, queue);
-        node.sawQueueNumber(own);
-      }
+      for (const own of [number, ...lines.values()]) this.put(own, queue);
     } else {
       const source = vhost.exchanges.get(record.source);
       const destination =
@@ -139,6 +140,11 @@ class Sink implements RecoverySink {
       if (source === undefined || destination === undefined) return this.dangling('binding', record.vhost);
       vhost.addBinding(new BindingRecord(source, destination, record.routingKey, args, record.order ?? 0));
     }
+  }
+
+  private put(number: number, owner: StoredContent): void {
+    this.queues.set(number, owner);
+    this.node.sawQueueNumber(number);
   }
 
   /** A parameter that was taken once is taken again; should this version know better, the broker starts without it. */
@@ -160,6 +166,11 @@ class Sink implements RecoverySink {
   private dangling(kind: string, vhost: string): void {
     this.log.warn('a stored definition belongs to nothing that exists and is left out', { kind, vhost });
   }
+}
+
+/** Numbers of content in the store that a record names, by line. */
+function linesIn({ lines = {} }: { lines?: Record<string, number> }): Map<number, number> {
+  return new Map(Object.entries(lines).map(([line, number]) => [Number(line), number]));
 }
 
 /** Bindings in the order in which they were made; what else there is has no order. */

@@ -7,6 +7,7 @@ import type { Queue } from '../queue/queue.ts';
 import { isReplyName, REPLY_TO_PREFIX, type ReplyQueue } from '../queue/reply-queue.ts';
 import type { Destination } from '../routing/router.ts';
 import { Exchange } from './exchange.ts';
+import type { Intake } from './intake.ts';
 
 const NOWHERE: readonly Queue[] = [];
 
@@ -22,6 +23,8 @@ export class RouteWalk {
   private readonly replies: ReadonlyMap<string, ReplyQueue>;
   /** Takes replies whose requester is gone. */
   private readonly nobody: ReplyQueue;
+  /** The exchange that has had the message of the present walk already; null for none. */
+  private past: Exchange | null = null;
   /** Exchanges of the present walk in the order in which they were reached. */
   private readonly reached: Exchange[] = [];
   /** Destinations of one exchange. */
@@ -49,8 +52,10 @@ export class RouteWalk {
     reached.push(start);
     for (let i = 0; i < reached.length; i++) {
       const exchange = reached[i]!;
-      this.match(exchange, message, keys);
-      if (found.length === 0) this.reachAlternate(exchange, walk);
+      if (exchange.intake === null || !this.isTaken(exchange, exchange.intake, message, keys)) {
+        this.match(exchange, message, keys);
+        if (found.length === 0) this.reachAlternate(exchange, walk);
+      }
       for (let j = 0; j < found.length; j++) {
         const destination = found[j]!;
         if (destination instanceof Exchange) this.reach(destination, walk);
@@ -66,6 +71,22 @@ export class RouteWalk {
     }
     reached.length = 0;
     return out.length === 0 ? NOWHERE : out;
+  }
+
+  /** As `from`, for a message that `start` held back and lets go now. */
+  fromPast(start: Exchange, message: Message, keys: readonly string[]): readonly Queue[] {
+    this.past = start;
+    try {
+      return this.from(start, message, keys);
+    } finally {
+      this.past = null;
+    }
+  }
+
+  /** The exchange keeps the message from being routed by it now. */
+  private isTaken(exchange: Exchange, intake: Intake, message: Message, keys: readonly string[]): boolean {
+    this.isRepeatable = false;
+    return exchange !== this.past && intake.takes(message, keys, this.found);
   }
 
   private reach(exchange: Exchange, walk: number): void {

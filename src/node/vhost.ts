@@ -27,6 +27,7 @@ import type { Caller } from './caller.ts';
 import { DeadLetters } from './dead-letters.ts';
 import type { Definitions } from './definitions.ts';
 import { BindingRecord, bindingId, Exchange, type ExchangeDeclaration } from './exchange.ts';
+import { createIntake } from './intake.ts';
 import { VHostPolicies } from './policies.ts';
 import { RouteWalk } from './route-walk.ts';
 import { NO_METADATA, type VHostMetadata, withQueueType } from './vhost-metadata.ts';
@@ -165,12 +166,14 @@ export class VHost implements QueueHost {
     // RabbitMQ: what the type asks of the arguments is asked last, and never of an exchange that exists.
     const exchange = new Exchange(wanted, createRouter(wanted.type, wanted.arguments));
     this.addExchange(exchange);
-    if (wanted.durable) this.context.definitions.saveExchange(this.name, wanted);
+    if (wanted.durable)
+      this.context.definitions.saveExchange(this.name, wanted, exchange.intake?.lines ?? NO_LINES);
     return exchange;
   }
 
-  /** Puts an exchange in place: a new one or a recovered one. */
-  addExchange(exchange: Exchange): void {
+  /** Puts an exchange in place: a new one or a recovered one, with the numbers of its content in the store. */
+  addExchange(exchange: Exchange, lines: ReadonlyMap<number, number> = NO_LINES): void {
+    exchange.intake = createIntake(exchange, lines, this, this.context);
     this.exchanges.set(exchange.name, exchange);
     this.context.exchangeCount++;
     this.generation++;
@@ -459,6 +462,11 @@ export class VHost implements QueueHost {
     return outcome;
   }
 
+  /** A message that `exchange` held back is routed by it at last. */
+  release(exchange: Exchange, message: Message, keys: readonly string[]): void {
+    this.publish(this.walk.fromPast(exchange, message, keys), message);
+  }
+
   private share(message: Message): SharedBytes {
     const { at } = message;
     const { shard } = this.context.queues;
@@ -496,6 +504,7 @@ export class VHost implements QueueHost {
       this.generation++;
       for (const binding of exchange.outgoing.values()) this.removeBinding(binding, doomed);
       for (const binding of exchange.incoming) this.removeBinding(binding, doomed);
+      exchange.intake?.delete();
       if (exchange.declaration.durable) this.context.definitions.deleteExchange(this.name, exchange.name);
     }
   }

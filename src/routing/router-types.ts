@@ -1,5 +1,6 @@
 // Which exchange types there are, and the router of each. A new type is one file and one line here.
 
+import { BrokerError } from '../base/errors.ts';
 import type { FieldTable } from '../protocol/field-table.ts';
 import { ConsistentHashRouter } from './consistent-hash.ts';
 import { DirectRouter } from './direct.ts';
@@ -19,6 +20,7 @@ const MAKERS: ReadonlyMap<string, RouterMaker> = new Map<string, RouterMaker>([
   ['fanout', () => new FanoutRouter()],
   ['headers', () => new HeadersRouter()],
   ['topic', () => new TopicRouter()],
+  ['x-delayed-message', delayedRouter],
   ['x-consistent-hash', (args) => new ConsistentHashRouter(args)],
   ['x-local-random', () => new LocalRandomRouter()],
   ['x-modulus-hash', () => new ModulusHashRouter()],
@@ -37,4 +39,24 @@ export function isRouterType(type: string): boolean {
 /** A new router for an exchange of `type`; null when there is no such type. @throws BrokerError precondition-failed on bad arguments */
 export function createRouter(type: string, args: FieldTable): Router | null {
   return MAKERS.get(type)?.(args) ?? null;
+}
+
+/** An exchange that holds messages back routes them by the type that its argument names (delayed message plugin). */
+function delayedRouter(args: FieldTable): Router {
+  const type = args.get('x-delayed-type')?.value;
+  if (type === 'x-delayed-message') {
+    throw new BrokerError(
+      'precondition-failed',
+      "Invalid argument, 'x-delayed-message' can't be used for 'x-delayed-type'",
+    );
+  }
+  if (typeof type !== 'string') {
+    throw new BrokerError(
+      'precondition-failed',
+      "Invalid argument, 'x-delayed-type' must be an existing exchange type",
+    );
+  }
+  const router = createRouter(type, args);
+  if (router === null) throw new BrokerError('precondition-failed', `unknown exchange type '${type}'`);
+  return router;
 }
