@@ -101,10 +101,7 @@ export class Appender {
     } else if (segment.length + need > segment.buffer!.length) {
       this.#grow(segment, need);
     }
-    if (options === null || options.transient !== true) {
-      segment.persistent++;
-      this.#open.sync = true;
-    }
+    if (options === null || options.transient !== true) segment.persistent++;
     if (position !== segment.last + 1) segment.skipTo(position);
     log.nextPosition = position + 1;
     return segment;

@@ -139,7 +139,6 @@ export class LogShard implements Shard {
     if (segment === null || !segment.kill(position)) return this.#use();
     this.#state.liveEntries--;
     this.#open.used = true;
-    if (segment.persistent > 0) this.#open.sync = true;
     if (segment.state !== OPEN) {
       if (!segment.dirty) this.#open.change(log, segment);
     } else if (segment.live === 0 && segment.length > DISCARD_BYTES_MIN) {
@@ -153,7 +152,6 @@ export class LogShard implements Shard {
     const log = this.#known(queue);
     if (log === null) return this.#use();
     this.#open.used = true;
-    this.#open.sync = true;
     this.#open.urgent = true;
     let kept = 0;
     for (let i = 0; i < log.segments.length; i++) {
@@ -190,7 +188,6 @@ export class LogShard implements Shard {
     const log = this.#known(queue);
     if (log === null) return this.#use();
     this.#open.used = true;
-    this.#open.sync = true;
     this.#open.urgent = true;
     this.#latest = null;
     this.#open.dropQueue(log);
@@ -204,7 +201,6 @@ export class LogShard implements Shard {
     const segment = log.find(position);
     if (segment?.isLive(position) !== true) return this.#use();
     this.#open.used = true;
-    if (segment.persistent > 0) this.#open.sync = true;
     segment.returned ??= new Map();
     segment.returned.set(position - segment.first, { tries, dueAt });
     if (segment.returned.size >= this.#state.options.returnsFold) this.#space.fold(log, segment);
@@ -219,14 +215,12 @@ export class LogShard implements Shard {
     if (log.deliveredUpTo.get(lane) !== upTo) {
       log.deliveredUpTo.set(lane, upTo);
       this.#open.mark(log);
-      this.#open.sync = true;
     }
     return this.hasten();
   }
 
   define(key: string, value: Uint8Array | null): Ticket {
     if (this.#ended !== null) return this.#ticket;
-    this.#open.sync = true;
     this.#open.define(key, value);
     return this.hasten();
   }
@@ -353,7 +347,6 @@ export class LogShard implements Shard {
   #seal(): void {
     const ticket = this.#ticket;
     const open = this.#open;
-    const { sync } = open;
     const batch = open.seal(ticket);
     this.#waited = 0;
     this.#ticket = ticket + 1;
@@ -365,7 +358,7 @@ export class LogShard implements Shard {
     }
     this.#flightBytes = batch.bytes;
     this.#commits++;
-    batch.write(sync, (error) => this.#landed(ticket, error));
+    batch.write(open.flightSync, (error) => this.#landed(ticket, error));
   }
 
   #landed(ticket: Ticket, error: Error | null): void {

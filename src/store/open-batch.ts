@@ -11,6 +11,7 @@ import type { LogState } from './log-state.ts';
 import type { QueueLog } from './queue-log.ts';
 import { PACK_LINE_BYTES, RECORDS_AT, RecordCursor, sealSegment, writeRecordHead } from './records.ts';
 import { FLIGHT, GONE, OPEN, type PackUse, type Segment } from './segment.ts';
+import type { QueueNo } from './store.ts';
 import {
   encodeDefinition,
   encodeFormat,
@@ -26,8 +27,6 @@ const PACK_BYTES_FIRST = 16 * 1024;
 export class OpenBatch {
   /** True when anything was called since the last seal, so that somebody may wait for the ticket. */
   used = false;
-  /** True when the batch holds something that must outlive a power cut. */
-  sync = false;
   /** True when it is used and to be sealed with the turn; false while it holds only settlements, for which nobody waits. */
   urgent = false;
   /** Bytes given to the shard since the last seal, those already dead included. */
@@ -35,6 +34,8 @@ export class OpenBatch {
   /** Segments and packs of the batch in flight. */
   flightSegments: Segment[] = [];
   flightPacks: BodyPack[] = [];
+  /** True when the batch in flight must outlive a power cut. */
+  flightSync = false;
   readonly #state: LogState;
   #touched: QueueLog[] = [];
   #touchedPacks: BodyPack[] = [];
@@ -111,14 +112,19 @@ export class OpenBatch {
 
   /** Takes a segment of an earlier batch out of the engine and out of the queue. */
   removeSegment(queue: QueueLog, segment: Segment): void {
-    const { tally } = this.#state;
     this.#state.unaccount(segment);
     this.#operations.remove(segmentKey(queue.number, segment.number));
-    tally.remove(segment.hash);
+    if (segment.counted) this.#state.tally.remove(segment.hash);
     this.#state.reclaim.noteSegment(queue.number, segment.number, segment.length);
     if (segment.settled) this.#removeSettlement(queue, segment);
     this.unnamePacks(segment);
     this.#retire(queue, segment);
+  }
+
+  /** Takes the key of a segment out of the engine that recovery found and did not take over. */
+  forget(queue: QueueNo, segment: number): void {
+    this.#operations.remove(segmentKey(queue, segment));
+    this.used = true;
   }
 
   /**
@@ -203,12 +209,14 @@ export class OpenBatch {
     this.#sealPacks();
     const operations = this.#operations;
     this.used = false;
-    this.sync = false;
     this.urgent = false;
     this.bytes = 0;
     if (operations.operations === 0) return null;
     operations.put(HEAD_KEY, this.head(commit, false));
+    this.flightSync = state.tally.changed;
+    state.tally.changed = false;
     if (state.formatOutdated) {
+      this.flightSync = true;
       state.formatOutdated = false;
       operations.put(FORMAT_KEY, encodeFormat());
     }
@@ -264,6 +272,7 @@ export class OpenBatch {
     if (segment.live < segment.count) this.#compact(segment);
     if (segment.shares) segment.packs = this.#packUses(segment);
     segment.recordsEnd = segment.length;
+    segment.counted = segment.persistent > 0;
     const value = this.#writePackTable(segment);
     sealSegment(value, {
       count: segment.count,
@@ -272,12 +281,13 @@ export class OpenBatch {
       recordsEnd: segment.recordsEnd,
       sharedBytes: segment.sharedBytes,
       packs: segment.packs === null ? 0 : segment.packs.length,
+      passing: !segment.counted,
     });
     segment.length = value.length;
     segment.trim();
     const key = segmentKey(queue.number, segment.number);
     segment.hash = tallyHash(key, value);
-    this.#state.tally.add(segment.hash);
+    if (segment.counted) this.#state.tally.add(segment.hash);
     this.#operations.put(key, value);
     segment.state = FLIGHT;
     segment.stored = true;
@@ -376,6 +386,8 @@ export class OpenBatch {
   }
 
   #putSettlement(queue: QueueLog, segment: Segment): void {
+    // Nobody asks after a restart what happened to entries that are gone then anyway.
+    if (!segment.counted) return;
     const key = settlementKey(queue.number, segment.number);
     const value = encodeSettlement(segment);
     const { tally } = this.#state;

@@ -1,7 +1,7 @@
 // Layout of a segment: a header, the records of its entries one behind the other, a table of the body packs they name.
 // Owns these bytes and nothing else: knows no queue, no file, no decision. Positions ascend; the first record's position is `first`.
 //
-//   segment   0 crc32 u32 | 4 version u8 | 5 zero | 6 packs u16 | 8 count u32 | 12 first u48 | 18 last u48 | 24 recordsEnd u32
+//   segment   0 crc32 u32 | 4 version u8 | 5 kind u8 | 6 packs u16 | 8 count u32 | 12 first u48 | 18 last u48 | 24 recordsEnd u32
 //             | 28 sharedBytes u32 | 32 records | packs times (pack u48, entries that name it u32)
 //   record    flags u8 | [distance to the previous position, varint; else 1] | length varint | [lane u8] | [expiresAt u48]
 //             | [tries u32] | [dueAt u48] | [pack u48, index in the pack u32] or `length` bytes
@@ -15,6 +15,9 @@ export const RECORDS_AT = 32;
 export const RECORD_HEAD_MAX = 40;
 /** Bytes of one line of the pack table. */
 export const PACK_LINE_BYTES = 10;
+
+const LASTING = 0;
+const PASSING = 1;
 
 const HAS_LANE = 1;
 const HAS_EXPIRY = 2;
@@ -191,6 +194,8 @@ export interface SegmentHeader {
   readonly sharedBytes: number;
   /** Lines of the pack table behind the records. */
   readonly packs: number;
+  /** All of its entries are transient: it means nothing after a restart and is not in the tally. */
+  readonly passing: boolean;
 }
 
 /**
@@ -199,7 +204,7 @@ export interface SegmentHeader {
  */
 export function sealSegment(segment: Buffer, header: SegmentHeader): void {
   segment[CRC_BYTES] = FORMAT_VERSION;
-  segment[5] = 0;
+  segment[5] = header.passing ? PASSING : LASTING;
   segment.writeUInt16LE(header.packs, 6);
   segment.writeUInt32LE(header.count, 8);
   segment.writeUIntLE(header.first, 12, 6);
@@ -224,5 +229,6 @@ export function readSegmentHeader(segment: Buffer): SegmentHeader | null {
     recordsEnd,
     sharedBytes: segment.readUInt32LE(28),
     packs,
+    passing: segment[5] === PASSING,
   };
 }

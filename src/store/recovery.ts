@@ -81,7 +81,6 @@ class Recovery {
     for (const queue of this.#orphans) this.#open.dropQueue(queue);
     if (this.#orphans.length > 0) {
       this.#open.used = true;
-      this.#open.sync = true;
       this.#open.urgent = true;
       logger.warn('removed the content of queues that are not defined any more', {
         queues: this.#orphans.length,
@@ -101,9 +100,14 @@ class Recovery {
 
   #visit(key: Buffer, value: Buffer): void | Promise<void> {
     if (!isIntact(value)) throw this.#damagedKey(key, 'does not match its checksum');
+    const name = decodeKey(key);
+    if (name.kind === 'segment' && readSegmentHeader(value)?.passing === true) {
+      // It may stem from a batch that was not synced, whatever became of those around it: nothing is asked of it but to go.
+      this.#open.forget(name.queue, name.number);
+      return;
+    }
     const hash = tallyHash(key, value);
     this.#tally.add(hash);
-    const name = decodeKey(key);
     switch (name.kind) {
       case 'definition':
         this.#state.definitions.set(name.key, hash);

@@ -59,6 +59,8 @@ export class Segment {
   settled = false;
   /** True when it is in its queue's list of segments changed in the open batch. */
   dirty = false;
+  /** True when it is in the tally: one of its entries outlives a restart. Meaningful once it is sealed. */
+  counted = true;
   /** What its value adds to the tally. */
   hash = 0;
   /** What its settlement adds to the tally. */

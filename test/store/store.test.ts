@@ -15,6 +15,7 @@ storeSuite('LevelDB', async (options = {}) => {
   return {
     store: opened[0]!,
     keys: null,
+    lose: null,
     // A copy of the folder while the database is open is what a killed process leaves.
     crash: async () => {
       const copy = join(folder, 'copy');
@@ -31,7 +32,7 @@ storeSuite('LevelDB', async (options = {}) => {
 
 storeSuite('memory', async (options = {}) => {
   const store = memoryStore(options);
-  return { store, keys: null, crash: null, dispose: () => store.close() };
+  return { store, keys: null, lose: null, crash: null, dispose: () => store.close() };
 });
 
 storeSuite('faulty', async (options = {}) => {
@@ -39,6 +40,7 @@ storeSuite('faulty', async (options = {}) => {
   return {
     store,
     keys: () => store.engine.keys().filter((key) => !key.startsWith('01')),
+    lose: (key) => store.engine.tamper(key, () => null),
     crash: async () => {
       store.crash();
       return store;

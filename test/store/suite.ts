@@ -13,6 +13,8 @@ export interface StoreCase {
   readonly crash: (() => Promise<Store>) | null;
   /** Keys in the engine, as hexadecimal, the store's own facts left out; null when they cannot be seen. */
   readonly keys: (() => string[]) | null;
+  /** Takes a key away behind the store's back, as if its batch had not reached the disk; null when that cannot be done. */
+  readonly lose: ((key: string) => void) | null;
   readonly dispose: () => Promise<void>;
 }
 
@@ -668,6 +670,25 @@ export function storeSuite(
     });
 
     describe('transient entries', () => {
+      it('alone are not synced, and may be lost by themselves in a power cut', async () => {
+        open.fill(1, 1, 2);
+        await open.settle();
+        const before = kit.keys?.() ?? [];
+        for (const position of [3, 4]) {
+          open.put(1, position, textOf(position), { transient: true });
+          await open.settle();
+        }
+        open.shard.remove(1, 3);
+        await open.settle();
+        open.fill(1, 5, 5);
+        await open.settle();
+        if (kit.lose === null || kit.keys === null) return;
+        const lost = kit.keys().filter((key) => !before.includes(key))[0]!;
+        kit.lose(lost);
+        open = await openShard(await kit.crash!());
+        expect(open.recovered.positions(1)).toEqual([1, 2, 5]);
+      });
+
       it('can be read until the end, and are gone afterwards', async () => {
         for (const position of range(1, 6))
           open.put(1, position, textOf(position), { transient: position % 2 === 0 });
