@@ -18,6 +18,7 @@ import { checkConsumerArguments } from '../queue/declaration.ts';
 import type { DeclaredQueue } from '../queue/queue.ts';
 import { REPLY_TO, REPLY_TO_PREFIX, ReplyQueue } from '../queue/reply-queue.ts';
 import { checkStreamConsumer, refuseStreamGet } from '../queue/stream-arguments.ts';
+import { deliveredMessage } from '../queue/tries.ts';
 import type { Channel } from './channel.ts';
 import { AmqpConsumer } from './consumer.ts';
 import { writeContent } from './delivery.ts';
@@ -132,7 +133,8 @@ export function getReply(channel: Channel, queue: DeclaredQueue, noAck: boolean)
   const { number, connection, unacked } = channel;
   const entry = queue.get(noAck);
   if (entry === null) return (w) => encodeBasicGetEmpty(w, number);
-  const { message, redelivered } = entry;
+  const { redelivered } = entry;
+  const message = deliveredMessage(entry);
   const { exchange, routingKey } = message.address;
   const deliveryTag = noAck ? unacked.skip() : unacked.add(entry);
   const { messageCount } = queue;

@@ -4,6 +4,7 @@
 import type { Entry } from '../message/entry.ts';
 import type { FieldTable } from '../protocol/field-table.ts';
 import type { Consumer, Queue } from '../queue/queue.ts';
+import { deliveredMessage } from '../queue/tries.ts';
 import type { Channel } from './channel.ts';
 import { deliveryHead, writeDelivery } from './delivery.ts';
 
@@ -71,7 +72,7 @@ export class AmqpConsumer implements Consumer {
       this.head,
       deliveryTag,
       entry.redelivered,
-      entry.message,
+      deliveredMessage(entry),
       connection.frameMax,
     );
     connection.wantsFlush();

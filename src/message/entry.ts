@@ -34,6 +34,8 @@ export class Entry {
   ticket = 0;
   /** When it expires, in ms since the epoch; 0 for never, negative for "now or never". */
   expiresAt = 0;
+  /** What its queue remembers of its failures (see queue/tries.ts); 0 for nothing. */
+  tries = 0;
   /** Where it stands in the lists of its queue, as bits. Written by those lists only. */
   place = 0;
   /** Consumer that holds it as an unacked delivery; null for basic.get and while it waits in the queue. */

@@ -43,13 +43,20 @@ export class DeadLetters {
     this.context = context;
   }
 
-  /** Publishes the dead letter of `message`, which died in `queue`; drops it where RabbitMQ does. */
-  bury(queue: DeclaredQueue, message: Message, reason: DeathReason): void {
-    const { deadLetterExchange, deadLetterRoutingKey } = queue.options;
-    if (deadLetterExchange === null) return;
+  /**
+   * Publishes the dead letter of `message`, which died in `queue`. Where it reaches nobody, it is dropped, or with the strategy
+   * at-least-once not published at all: it goes to all queues it has to go to, or to none of them.
+   * @returns false when the queue has to keep it
+   */
+  bury(queue: DeclaredQueue, message: Message, reason: DeathReason): boolean {
+    const { deadLetterExchange, deadLetterRoutingKey, deadLetterStrategy } = queue.options;
+    const mayDrop = deadLetterStrategy !== 'at-least-once';
+    if (deadLetterExchange === null) return true;
     // RabbitMQ: a dead-letter exchange that does not exist drops the message; the default exchange is named by the empty string.
     const exchange = this.host.exchanges.get(deadLetterExchange);
-    if (exchange === undefined || this.waiting.length >= DEAD_LETTERS_CAUSED_MAX) return;
+    if (exchange === undefined || this.waiting.length >= DEAD_LETTERS_CAUSED_MAX) return mayDrop;
+    // In the middle of another one's publish nobody knows yet who will have room for it.
+    if (!mayDrop && this.context.burying) return false;
     const key = deadLetterRoutingKey ?? message.address.routingKey;
     const keys = [key];
     if (deadLetterRoutingKey === null) for (const copy of copies(message)) keys.push(String(copy.value));
@@ -57,9 +64,11 @@ export class DeadLetters {
     const targets: Queue[] = [];
     for (const target of this.host.routeAll(exchange, dead, keys))
       if (!closesCycle(dead, target.name)) targets.push(target);
-    if (targets.length === 0) return;
+    if (targets.length === 0) return mayDrop;
+    if (!mayDrop && targets.some((target) => target.wouldRefuse?.(dead) === true)) return false;
     if (this.context.burying) this.waiting.push({ targets, message: dead });
     else this.publish(targets, dead);
+    return true;
   }
 
   private publish(targets: readonly Queue[], message: Message): void {

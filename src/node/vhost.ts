@@ -352,8 +352,8 @@ export class VHost implements QueueHost {
     if (queue.declaration.autoDelete) this.removeQueue(queue);
   }
 
-  deadLetter(queue: DeclaredQueue, message: Message, reason: DeathReason): void {
-    this.deadLetters.bury(queue, message, reason);
+  deadLetter(queue: DeclaredQueue, message: Message, reason: DeathReason): boolean {
+    return this.deadLetters.bury(queue, message, reason);
   }
 
   /** The exclusive queues of a connection that is ending. */

@@ -34,7 +34,8 @@ import {
   REJECTED,
 } from './queue.ts';
 import type { QueueContext, QueueHost } from './queue-context.ts';
-import { type PolicyKeys, type QueueOptions, queueOptions } from './queue-options.ts';
+import { type PolicyKeys, type QueueOptions, queueOptions, type RetryOptions } from './queue-options.ts';
+import { cameBack, deliveriesOf, retried, retriesOf } from './tries.ts';
 
 /** What a round of deliveries leaves: all that consumers can take is out; the turn's budget is spent; the mark is not on disk yet. */
 const NOTHING_LEFT = 0;
@@ -84,6 +85,12 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
   private ordering: Ordering | null = null;
   private readonly expiry: Expiry;
   private readonly idle: IdleLimit;
+  /** Its deliveries are counted: it has a delivery limit, or tells consumers. */
+  private counts: boolean;
+  /** Its messages go to disk whatever they ask for (quorum queues, RabbitMQ). */
+  private readonly keepsAll: boolean;
+  /** Recovery has found something that is held back, and waits for the first turn. */
+  private hasToResume = false;
   /** Callers of basic.get that wait for the store. */
   private getters: (() => void)[] = [];
 
@@ -117,6 +124,8 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     );
     this.idle.set(this.options.expiresMs);
     this.orderBy(this.options.orderingKey);
+    this.counts = countsDeliveries(this.options);
+    this.keepsAll = this.durable && this.options.type === 'quorum';
   }
 
   get unackedCount(): number {
@@ -133,6 +142,31 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
   get pagedOutCount(): number {
     let sum = 0;
     for (let i = 0; i < this.lines.length; i++) sum += this.lines[i]!.pager.count;
+    return sum;
+  }
+
+  /** Messages that wait for a retry. */
+  get waitingCount(): number {
+    let sum = 0;
+    for (let i = 0; i < this.lines.length; i++) sum += this.lines[i]!.held?.waitingCount ?? 0;
+    return sum;
+  }
+
+  /** Dead letters that wait for somebody to take them. */
+  get deadWaitingCount(): number {
+    let sum = 0;
+    for (let i = 0; i < this.lines.length; i++) sum += this.lines[i]!.held?.deadCount ?? 0;
+    return sum;
+  }
+
+  /** Messages that are neither ready nor delivered, and their body bytes. */
+  get heldCount(): number {
+    return this.waitingCount + this.deadWaitingCount;
+  }
+
+  get heldBytes(): number {
+    let sum = 0;
+    for (let i = 0; i < this.lines.length; i++) sum += this.lines[i]!.held?.bodyBytes ?? 0;
     return sum;
   }
 
@@ -155,7 +189,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     const line = this.lineFor(message);
     // Before it has its place: what this hands out may cause another publish to this queue.
     const cold = line.pager.count !== 0 || this.mustPage(line, message);
-    const durable = this.durable && message.persistent;
+    const durable = this.durable && (message.persistent || this.keepsAll);
     this.counters.published++;
     const expiresAt = this.expiry.deadlineOf(message, options.messageTtlMs);
     if (cold && expiresAt === NOW_OR_NEVER) {
@@ -178,6 +212,11 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     if (options.bounded && this.group.size === 0 && !context.burying) this.dropHead();
     if (!this.woken) context.turn.wake(this);
     return durable ? MUST_COMMIT : ACCEPTED;
+  }
+
+  wouldRefuse(message: Message): boolean {
+    const { options } = this;
+    return !this.deleted && options.bounded && options.overflow !== 'drop-head' && this.refuses(message);
   }
 
   /**
@@ -282,6 +321,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
 
   runTurn(): void {
     if (this.expiry.isTime) this.expire();
+    if (this.hasToResume) this.resumeHeld();
     if (this.getters.length !== 0) this.serveGetters();
     const left = this.deliver(this.context.deliveriesPerTurn);
     if (left === NOTHING_LEFT) return this.tidy();
@@ -302,9 +342,18 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
   requeue(entry: Entry): void {
     const line = lineOf(entry);
     line.unacked.release(entry);
-    if (this.deleted) return;
-    entry.redelivered = true;
+    if (this.deleted || (this.counts && this.countReturn(line, entry))) return;
     line.putBack(entry);
+    this.isBack(entry);
+  }
+
+  comesBack(line: Line, entry: Entry): void {
+    line.bringIn(entry);
+    this.isBack(entry);
+  }
+
+  private isBack(entry: Entry): void {
+    entry.redelivered = true;
     this.ordering?.requeued(entry);
     // RabbitMQ: what is too long now is cut before anything is delivered again.
     if (this.options.bounded) this.dropHead();
@@ -312,14 +361,22 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
   }
 
   reject(entry: Entry): void {
-    lineOf(entry).unacked.release(entry);
-    if (!this.deleted) this.bury(entry, 'rejected');
+    const line = lineOf(entry);
+    line.unacked.release(entry);
+    if (this.deleted) return;
+    const { retry } = this.options;
+    if (retry === null || !this.tryAgain(line, entry, retry)) this.bury(entry, 'rejected');
   }
 
   purge(): number {
-    const count = this.messageCount;
+    let count = this.messageCount;
     this.forgetParked();
-    for (let i = 0; i < this.lines.length; i++) this.lines[i]!.clear();
+    for (let i = 0; i < this.lines.length; i++) {
+      const line = this.lines[i]!;
+      // RabbitMQ: what a quorum queue holds back goes too.
+      if (line.held !== null) count += line.held.clear();
+      line.clear();
+    }
     // A basic.get may have been waiting for what is gone now.
     if (this.getters.length !== 0) this.wake();
     return count;
@@ -331,7 +388,10 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     for (const consumer of [...this.group]) consumer.cancelled();
     this.group.clear();
     this.forgetParked();
-    for (let i = 0; i < this.lines.length; i++) this.lines[i]!.drop();
+    for (let i = 0; i < this.lines.length; i++) {
+      this.lines[i]!.held?.stop();
+      this.lines[i]!.drop();
+    }
     this.expiry.stop();
     this.idle.stop();
     for (const ready of this.getters.splice(0)) ready();
@@ -346,7 +406,9 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
   }
 
   restore(number: QueueNo, run: readonly StoredEntry[]): void {
-    this.lineNumbered(number).restore(run);
+    const line = this.lineNumbered(number);
+    line.restore(run);
+    if (line.held !== null) this.hasToResume = true;
   }
 
   applyOptions(options: QueueOptions): void {
@@ -357,6 +419,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     if (options.deadLetterExchange !== null && before.deadLetterExchange === null)
       for (let i = 0; i < this.lines.length; i++) this.lines[i]!.deadlines?.needBytes();
     if (options.orderingKey !== (this.ordering?.header ?? null)) this.orderBy(options.orderingKey);
+    this.counts = countsDeliveries(options);
     this.wake();
   }
 
@@ -460,8 +523,8 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     if (next !== Number.POSITIVE_INFINITY) this.expiry.watch(next);
   }
 
-  expiredCold(message: Message | null): void {
-    if (message !== null) this.deadLetter(message, 'expired');
+  expiredCold(message: Message | null): boolean {
+    return message === null || this.deadLetter(message, 'expired');
   }
 
   // ── the head ──
@@ -598,15 +661,64 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     }
   }
 
-  /** The end of an entry that nobody acknowledged. It leaves the store in the batch in which its dead letter enters. */
+  /**
+   * The end of an entry that nobody acknowledged. It leaves the store in the batch in which its dead letter enters; a queue that must not
+   * lose dead letters keeps it until then.
+   */
   private bury(entry: Entry, reason: DeathReason): void {
-    this.deadLetter(entry.message, reason);
+    const line = lineOf(entry);
+    if (this.handOn(entry, reason)) line.remove(entry);
+    else line.heldBack().keep(entry, reason);
     this.ordering?.ended(entry);
-    lineOf(entry).remove(entry);
   }
 
-  private deadLetter(message: Message, reason: DeathReason): void {
-    if (this.options.deadLetterExchange !== null) this.host.deadLetter(this, message, reason);
+  handOn(entry: Entry, reason: DeathReason): boolean {
+    return this.deadLetter(entry.message, reason);
+  }
+
+  /** @returns false when the dead letter has to be kept */
+  private deadLetter(message: Message, reason: DeathReason): boolean {
+    return this.options.deadLetterExchange === null || this.host.deadLetter(this, message, reason);
+  }
+
+  // ── failed deliveries ──
+
+  /** A delivery came back. @returns true when the entry has no place among those that wait any more, because it came back too often */
+  private countReturn(line: Line, entry: Entry): boolean {
+    entry.tries = cameBack(entry.tries);
+    // RabbitMQ: the count has to exceed the limit.
+    if (deliveriesOf(entry.tries) > this.options.deliveryLimit) {
+      this.bury(entry, 'delivery_limit');
+      return true;
+    }
+    if (entry.durable) line.log.returned(entry.position, entry.tries, 0);
+    return false;
+  }
+
+  /** A delivery was rejected, and waits for its next one. @returns false when it had all its retries */
+  private tryAgain(line: Line, entry: Entry, retry: RetryOptions): boolean {
+    const done = retriesOf(entry.tries);
+    if (done >= retry.limit) return false;
+    const dueAt = this.context.clock.now() + backOffMs(retry, done);
+    line.heldBack().wait(entry, retried(entry.tries, this.counts), dueAt, this.ordersByKey);
+    this.ordering?.awaitsRetry(entry);
+    return true;
+  }
+
+  get ordersByKey(): boolean {
+    return this.ordering !== null;
+  }
+
+  /** Recovery: a message that waits for its retry holds its key. */
+  awaitsRetry(entry: Entry): void {
+    this.ordering?.hold(entry, null);
+    this.ordering?.awaitsRetry(entry);
+  }
+
+  /** After a restart: what was held back goes on. */
+  private resumeHeld(): void {
+    this.hasToResume = false;
+    for (let i = 0; i < this.lines.length; i++) this.lines[i]!.held?.resume();
   }
 
   // ── ordering keys ──
@@ -650,6 +762,17 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     this.getters = [];
     for (let i = 0; i < getters.length; i++) getters[i]!();
   }
+}
+
+/** Failed deliveries are counted, and consumers told of them. */
+function countsDeliveries(options: QueueOptions): boolean {
+  return options.type === 'quorum' || options.deliveryLimit !== Number.POSITIVE_INFINITY;
+}
+
+/** How long a message waits after a failure, in milliseconds. @param done retries it had */
+function backOffMs(retry: RetryOptions, done: number): number {
+  const { delayMs, multiplier, delayMaxMs } = retry;
+  return delayMs === 0 ? 0 : Math.ceil(Math.min(delayMaxMs, delayMs * multiplier ** done));
 }
 
 /** The line an entry of a queue stands in. */

@@ -108,6 +108,13 @@ export class Deadlines {
     else if ((entry.place & EARLY) !== 0) this.index(entry);
   }
 
+  /** An entry that is in none of the lists will come back to a place in front of what comes now. @param expiresAt 0 for never */
+  comesBackLater(expiresAt: number): void {
+    const deadline = expiresAt === 0 ? Number.POSITIVE_INFINITY : expiresAt;
+    this.latest = Math.max(this.latest, deadline);
+    this.latestHot = Math.max(this.latestHot, deadline);
+  }
+
   /** The entry waits beside the list from now on: the front of the line does not show it any more. */
   parked(entry: Entry): void {
     if (entry.expiresAt > 0 && (entry.place & INDEXED) === 0) {

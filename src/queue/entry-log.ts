@@ -40,6 +40,29 @@ export class EntryLog {
     );
   }
 
+  /** What the store keeps of an entry's failures, and the time it waits for in ms since the epoch; 0 for none. */
+  returned(position: number, tries: number, dueAt: number): void {
+    this.context.shard.returned(this.queue, position, tries, dueAt);
+    this.context.turn.request();
+  }
+
+  /** Writes an entry that has no record, at another position than its own, to relieve memory while it is held back. */
+  writeHeldBack(entry: Entry, position: number, tries: number, dueAt: number, nowMs: number): void {
+    const { message, expiresAt } = entry;
+    const { at } = message;
+    this.context.shard.enqueue(
+      this.queue,
+      position,
+      message.address.wire,
+      message.buffer,
+      at,
+      at + message.contentLength,
+      // What had no time to live has missed its chance.
+      { transient: true, tries, dueAt, expiresAt: expiresAt < 0 ? nowMs : expiresAt },
+    );
+    this.context.turn.request();
+  }
+
   /** The message of a stored entry. */
   read(stored: StoredEntry): Message {
     return messageFromStored(stored.buffer, stored.start, stored.end, this.addresses.at);

@@ -15,16 +15,18 @@ import type { QueueNo, StoredEntry } from '../store/store.ts';
 import { Deadlines, type DeadlinesHost } from './deadlines.ts';
 import { DeliveryMark } from './delivery-mark.ts';
 import { EntryLog } from './entry-log.ts';
+import { HeldBack, type HeldBackHost } from './held-back.ts';
 import type { Levels } from './levels.ts';
 import { Pager, type PagerHost } from './pager.ts';
-import { PARKED } from './place.ts';
+import { EARLY, PARKED } from './place.ts';
 import type { QueueContext } from './queue-context.ts';
 import type { QueueOptions } from './queue-options.ts';
 import { ReadyList } from './ready-list.ts';
+import { isHeldBack, living } from './tries.ts';
 import { UnackedList } from './unacked-list.ts';
 
 /** The queue, as far as its lines need it. */
-export interface LineHost extends EntryOwner {
+export interface LineHost extends EntryOwner, HeldBackHost {
   readonly name: string;
   readonly options: QueueOptions;
   /** Ready messages of all lines, their body bytes, and the bytes of message memory they hold. Written by the lines. */
@@ -36,8 +38,11 @@ export interface LineHost extends EntryOwner {
   wake(): void;
   /** What is cold in one of the lines cannot be read. */
   readFailed(): void;
-  /** The time of a message that was only in the store has come; it is out of the line. Null when its bytes were not asked for. */
-  expiredCold(message: Message | null): void;
+  /**
+   * The time of a message that was only in the store has come; it is out of the line. Null when its bytes were not asked for.
+   * @returns false when it has to be kept, because nobody takes its dead letter
+   */
+  expiredCold(message: Message | null): boolean;
 }
 
 /** A line. Owns its entries: what a channel settles comes here, and goes to the queue. */
@@ -61,6 +66,8 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   readonly log: EntryLog;
   /** When its messages expire; null until one comes that does. */
   deadlines: Deadlines | null = null;
+  /** What waits for a retry, and dead letters that wait to be taken; null until there are any. */
+  held: HeldBack | null = null;
   private readonly queue: LineHost;
   private readonly context: QueueContext;
   /** Told when the line fills and empties; null in a plain queue. */
@@ -217,7 +224,7 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
    * @param parked entries that are parked, here or in other lines
    */
   cap(at: number, parked: Iterable<Entry>): void {
-    const isEmpty = this.count === 0 && this.unacked.size === 0;
+    const isEmpty = this.count === 0 && this.isIdle;
     this.deadlines ??= new Deadlines(this.context, this.number, this, isEmpty);
     const hot: Entry[] = [];
     for (const entry of this.ready.from(0)) hot.push(entry);
@@ -232,8 +239,8 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
 
   due(position: number, bodyLength: number, stored: StoredEntry | null): void {
     this.takeCold(position, bodyLength);
-    this.queue.expiredCold(stored === null ? null : this.log.read(stored));
-    this.forget(position);
+    if (this.queue.expiredCold(stored === null ? null : this.log.read(stored))) this.forget(position);
+    else this.heldBack().keepStored(position, stored!.tries, bodyLength, 'expired');
   }
 
   get keepsDead(): boolean {
@@ -242,8 +249,7 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
 
   /** The line's deadlines, just before something comes to its back. */
   private timed(): Deadlines {
-    const isIdle = this.unacked.size === 0;
-    const { deadlines } = this;
+    const { deadlines, isIdle } = this;
     if (deadlines === null) {
       this.deadlines = new Deadlines(this.context, this.number, this, isIdle && this.count === 0);
       return this.deadlines;
@@ -252,6 +258,11 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
     if (this.count === 0) deadlines.reset();
     else if (this.ready.length === 0 && this.parked === 0) deadlines.resetHot();
     return deadlines;
+  }
+
+  /** Nothing will come back to a place in front of what is there. */
+  private get isIdle(): boolean {
+    return this.unacked.size === 0 && (this.held === null || this.held.waitingCount === 0);
   }
 
   /** RabbitMQ: a time to live that came with a policy counts for what is in the queue already. */
@@ -274,7 +285,8 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
     const { memory } = this.context;
     for (let i = 0; i < run.length; i++) {
       const stored = run[i]!;
-      if (this.pager.count === 0 && !memory.exceededBy(this.hotBytes * this.queue.lineCount))
+      if (isHeldBack(stored)) this.restoreHeldBack(stored);
+      else if (this.pager.count === 0 && !memory.exceededBy(this.hotBytes * this.queue.lineCount))
         this.push(this.entryOf(stored));
       else {
         const bodyLength = storedBodyLength(stored.buffer, stored.start);
@@ -285,13 +297,35 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
     if (last !== undefined && last.position >= this.nextPosition) this.nextPosition = last.position + 1;
   }
 
+  private restoreHeldBack(stored: StoredEntry): void {
+    this.heldBack().restore(stored);
+    this.deadlines?.comesBackLater(stored.expiresAt);
+  }
+
+  /** An entry that was held back, and may be another object than the one that was handed out, goes to its place. */
+  bringIn(entry: Entry): void {
+    // Whatever the line knew of the deadline, it knew of the other object.
+    if (entry.expiresAt !== 0) {
+      this.deadlines ??= new Deadlines(this.context, this.number, this, false);
+      if (entry.expiresAt > 0) entry.place |= EARLY;
+    }
+    this.putBack(entry);
+  }
+
+  /** What of the line is held back; made when something is for the first time. */
+  heldBack(): HeldBack {
+    this.held ??= new HeldBack(this.queue, this, this.context);
+    return this.held;
+  }
+
   /** A stored entry with its message, in no list. */
   entryOf(stored: StoredEntry): Entry {
     const entry = new Entry(this, this.log.read(stored), stored.position);
     entry.stored = true;
     entry.durable = !stored.transient;
     entry.expiresAt = this.deadlineOf(stored);
-    entry.redelivered = this.mark.coveredBeforeRestart(stored.position);
+    entry.tries = living(stored.tries);
+    entry.redelivered = entry.tries !== 0 || this.mark.coveredBeforeRestart(stored.position);
     return entry;
   }
 

@@ -7,6 +7,7 @@
 
 import type { Logger } from '../base/logger.ts';
 import { type QueueNo, type Shard, type StoredEntry, StoreError } from '../store/store.ts';
+import { isHeldBack } from './tries.ts';
 
 /** Bytes that one read of cold entries asks the store for at most. */
 export const READ_RUN_BYTES = 1024 * 1024;
@@ -118,7 +119,9 @@ export class Pager {
       if (error !== null) return this.fail(error.message);
       if (run.length === 0) return this.fail('the store has nothing more of it');
       const last = run[run.length - 1]!.position;
-      const ours = this.taken.size === 0 ? run : run.filter((stored) => !this.taken.has(stored.position));
+      const ours = run.every((stored) => this.isOurs(stored))
+        ? run
+        : run.filter((stored) => this.isOurs(stored));
       if (ours.length > this.count) return this.fail('the store has more of it than was counted');
       this.count -= ours.length;
       if (this.count === 0) this.becomeEmpty();
@@ -126,6 +129,11 @@ export class Pager {
       this.bodyBytes -= this.host.takeRun(ours);
       this.bringBack();
     });
+  }
+
+  /** It is cold: nobody took it, and it is not held back. */
+  private isOurs(stored: StoredEntry): boolean {
+    return !isHeldBack(stored) && !(this.taken.size !== 0 && this.taken.has(stored.position));
   }
 
   private passTo(position: number): void {

@@ -45,6 +45,9 @@ export interface QueueHost {
   expired(queue: DeclaredQueue): void;
   /** The queue's last consumer left. */
   consumersGone(queue: DeclaredQueue): void;
-  /** A message died in the queue: to its dead-letter exchange. */
-  deadLetter(queue: DeclaredQueue, message: Message, reason: DeathReason): void;
+  /**
+   * A message died in the queue: to its dead-letter exchange.
+   * @returns false when the queue has to keep it (x-dead-letter-strategy at-least-once), because nobody takes it now
+   */
+  deadLetter(queue: DeclaredQueue, message: Message, reason: DeathReason): boolean;
 }

@@ -109,15 +109,15 @@ function overflowOf(args: FieldTable, policy: PolicyKeys, type: QueueType): Over
   return type === 'quorum' && overflow === 'reject-publish-dlx' ? 'drop-head' : overflow;
 }
 
-/** RabbitMQ: dead letters are kept only by a queue that refuses what it has no room for. */
+/** RabbitMQ: dead letters are kept only by a queue that refuses what it has no room for; by classic queues here too, if they ask. */
 function strategyOf(
   args: FieldTable,
   policy: PolicyKeys,
   type: QueueType,
   overflow: Overflow,
 ): DeadLetterStrategy {
-  if (type !== 'quorum' || overflow !== 'reject-publish') return 'at-most-once';
-  const strategy = textOf(args, policy, 'dead-letter-strategy', argumentWins);
+  if (type === 'stream' || overflow !== 'reject-publish') return 'at-most-once';
+  const strategy = textOf(args, type === 'quorum' ? policy : NO_POLICY, 'dead-letter-strategy', argumentWins);
   return (strategy as DeadLetterStrategy | null) ?? 'at-most-once';
 }
 

@@ -45,6 +45,8 @@ export interface Queue extends Destination, EntryOwner, Wakeable {
   routeStamp: number;
   /** Appends a message. Never delivers. @returns ACCEPTED, or REJECTED and MUST_COMMIT as flags. */
   publish(message: Message): number;
+  /** It would refuse the message now. Not there: it never refuses any. */
+  wouldRefuse?(message: Message): boolean;
   /** Takes the next entry as a delivery of basic.get; null when nothing is ready. */
   get(noAck: boolean): Entry | null;
   consume(consumer: Consumer): void;
@@ -67,6 +69,10 @@ export interface DeclaredQueue extends Queue {
   readonly deleted: boolean;
   readonly counters: QueueCounters;
   readonly unackedCount: number;
+  /** Messages that wait for a retry: neither ready nor delivered. */
+  readonly waitingCount: number;
+  /** Dead letters that wait until somebody takes them (x-dead-letter-strategy at-least-once). */
+  readonly deadWaitingCount: number;
   /** Body bytes of all ready messages. */
   readonly messageBytes: number;
   /** Bytes of message memory the queue holds. */

@@ -64,6 +64,9 @@ export class StreamQueue implements DeclaredQueue, CommitWaiter, ReaderHost, Run
   /** No reader is served. */
   paused = false;
   unackedCount = 0;
+  /** What a reader rejects is settled: nothing waits for a retry, nothing is dead-lettered. */
+  readonly waitingCount = 0;
+  readonly deadWaitingCount = 0;
   readonly counters: QueueCounters = {
     published: 0,
     delivered: 0,

@@ -94,7 +94,7 @@ describe('an argument of a queue', () => {
 
 describe('the options of a queue', () => {
   it('without arguments have no limits', () => {
-    expect(queueOptions(tableOf({}))).toEqual({
+    expect(queueOptions(tableOf({}))).toMatchObject({
       type: 'classic',
       expiresMs: Number.POSITIVE_INFINITY,
       deadLetterStrategy: 'at-most-once',

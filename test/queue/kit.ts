@@ -114,8 +114,8 @@ export class QueueKit {
   readonly shard: Shard;
   /** What queues had to say about dead messages: queue, reason, body. */
   readonly deaths: string[] = [];
-  /** Called instead of noting a death. */
-  onDeath: ((queue: DeclaredQueue, message: Message, reason: DeathReason) => void) | null = null;
+  /** Called instead of noting a death; false when the queue has to keep it. */
+  onDeath: ((queue: DeclaredQueue, message: Message, reason: DeathReason) => boolean | void) | null = null;
   /** Queues that expired. */
   readonly expired: string[] = [];
   /** Numbers that queues asked for: queue, line, number. */
@@ -139,8 +139,9 @@ export class QueueKit {
       this.abandoned.push(queue.name);
     },
     deadLetter: (queue, message, reason) => {
-      if (this.onDeath !== null) this.onDeath(queue, message, reason);
-      else this.deaths.push(`${queue.name} ${reason} ${message.body().toString()}`);
+      if (this.onDeath !== null) return this.onDeath(queue, message, reason) !== false;
+      this.deaths.push(`${queue.name} ${reason} ${message.body().toString()}`);
+      return true;
     },
   };
 
