@@ -21,6 +21,14 @@ import { type Listener, listen } from './net/listener.ts';
 import { type ExportIdentity, exportDefinitions } from './node/definitions-export.ts';
 import type { DefinitionsFile } from './node/definitions-file.ts';
 import { type ImportCounts, importDefinitions } from './node/definitions-import.ts';
+import {
+  cancelAllDelayed,
+  cancelDelayed,
+  countDelayed,
+  type DelayedCounts,
+  type DelayedPage,
+  listDelayed,
+} from './node/delayed-messages.ts';
 import { BrokerNode, type NodeOptions } from './node/node.ts';
 import type { PolicyKind, PolicyOptions, PolicyRow } from './node/parameters.ts';
 import type { PolicyFacts } from './node/policies.ts';
@@ -259,6 +267,32 @@ export class Broker {
       this.node.users.setLimits(user, limits);
       this.node.saveUsers();
     });
+  }
+
+  // ── delayed messages; rejected with a BrokerError when there is no such exchange or it delays nothing ──
+
+  /** Messages that wait in a delaying exchange. @throws BrokerError */
+  delayedCounts(vhost: string, exchange: string): DelayedCounts {
+    return countDelayed(this.node, vhost, exchange);
+  }
+
+  /** Some of them, in the order in which they were published: `limit` at most, behind the one called `after`. */
+  delayedMessages(
+    vhost: string,
+    exchange: string,
+    page: { readonly after?: number; readonly limit?: number } = {},
+  ): Promise<DelayedPage> {
+    return listDelayed(this.node, vhost, exchange, page.after, page.limit);
+  }
+
+  /** Takes one of them back. False when it does not wait any more. */
+  cancelDelayedMessage(vhost: string, exchange: string, id: number): Promise<boolean> {
+    return cancelDelayed(this.node, vhost, exchange, id);
+  }
+
+  /** Takes all of them back; how many there were. */
+  cancelDelayedMessages(vhost: string, exchange: string): Promise<number> {
+    return cancelAllDelayed(this.node, vhost, exchange);
   }
 
   private async change(vhost: string | null, act: () => void): Promise<void> {

@@ -16,6 +16,7 @@ export { DEFAULTS, type Settings, SettingsError } from './config/config.ts';
 export { ListenError } from './net/listener.ts';
 export type { DefinitionsFile } from './node/definitions-file.ts';
 export type { ImportCounts } from './node/definitions-import.ts';
+export type { DelayedCounts, DelayedMessage, DelayedPage } from './node/delayed-messages.ts';
 export type { PolicyKind, PolicyOptions, PolicyRow } from './node/parameters.ts';
 export type { PolicyFacts } from './node/policies.ts';
 export type { Parameter } from './policy/parameters.ts';

@@ -206,10 +206,14 @@ export class BrokerNode {
     return vhost;
   }
 
-  /** Fulfilled when every definition written so far is on disk: for the operations of people, not for messages. Rejected when the store is lost. */
+  /** Fulfilled when every definition written so far is on disk. Rejected when the store is lost. */
   definitionsCommitted(): Promise<void> {
+    return this.committed(this.definitions.lastTicket);
+  }
+
+  /** Fulfilled when a batch is on disk: for the operations of people, not for messages. Rejected when the store is lost. */
+  committed(ticket: Ticket): Promise<void> {
     const { shard, commits, failCommits } = this;
-    const ticket = this.definitions.lastTicket;
     if (this.lost) return Promise.reject(new BrokerError('internal-error', 'the store is lost'));
     if (ticket <= shard.durableTicket) return Promise.resolve();
     return new Promise((resolve, reject) => {

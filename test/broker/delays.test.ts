@@ -319,3 +319,93 @@ describe('after a restart', () => {
     expect(await session.count('q')).toBe(0);
   });
 });
+
+describe('delayed messages that wait', () => {
+  it('can be counted and listed page by page', async () => {
+    const { broker, clock, session } = await scene();
+    await declare(session);
+    for (let i = 1; i <= 5; i++) send(session, `m${i}`, i * 60_000, { BCC: ['other'], messageId: `id${i}` });
+    await session.channel.waitForConfirms();
+    expect(broker.delayedCounts('/', 'later')).toEqual({ messages: 5, bytes: 10 });
+    const first = await broker.delayedMessages('/', 'later', { limit: 2 });
+    expect(first.messages.map(({ body }) => body.toString())).toEqual(['m1', 'm2']);
+    const [message] = first.messages;
+    expect(message).toMatchObject({
+      dueAt: clock.now() + 60_000,
+      durable: true,
+      exchange: 'later',
+      routingKeys: ['q', 'other'],
+    });
+    expect({ ...message!.headers }).toEqual({ 'x-delay': -60_000 });
+    expect(message!.properties.messageId).toBe('id1');
+    const second = await broker.delayedMessages('/', 'later', { after: first.next!, limit: 2 });
+    const third = await broker.delayedMessages('/', 'later', { after: second.next!, limit: 2 });
+    expect([...second.messages, ...third.messages].map(({ body }) => body.toString())).toEqual([
+      'm3',
+      'm4',
+      'm5',
+    ]);
+    expect(third.next).toBe(null);
+  });
+
+  it('can be taken back one by one, and are never routed then', async () => {
+    const dataDir = temporaryFolder();
+    const { broker, clock, session } = await scene({ store: 'level', dataDir });
+    await declare(session);
+    for (const text of ['a', 'b', 'c']) send(session, text, 1_000);
+    await session.channel.waitForConfirms();
+    const { messages } = await broker.delayedMessages('/', 'later');
+    const id = messages[1]!.id;
+    const twice = [
+      broker.cancelDelayedMessage('/', 'later', id),
+      broker.cancelDelayedMessage('/', 'later', id),
+    ];
+    expect(await Promise.all(twice)).toEqual([true, false]);
+    expect(await broker.cancelDelayedMessage('/', 'later', id)).toBe(false);
+    expect(await broker.cancelDelayedMessage('/', 'later', 99)).toBe(false);
+    expect(broker.delayedCounts('/', 'later')).toEqual({ messages: 2, bytes: 2 });
+    expect((await broker.delayedMessages('/', 'later')).messages).toHaveLength(2);
+    await pass(clock, session, 1_100);
+    await arrived(session, 2);
+    expect(await session.texts('q')).toEqual(['a', 'c']);
+    expect(broker.delayedCounts('/', 'later')).toEqual({ messages: 0, bytes: 0 });
+  });
+
+  it('that are due while they are looked for are delivered or cancelled, never both', async () => {
+    const { broker, clock, session } = await scene();
+    await declare(session);
+    for (let i = 0; i < 50; i++) send(session, `m${i}`, 1_000);
+    await session.channel.waitForConfirms();
+    await pass(clock, session, 900);
+    const { messages } = await broker.delayedMessages('/', 'later');
+    const cancels = messages.map(({ id }) => broker.cancelDelayedMessage('/', 'later', id));
+    clock.advance(200);
+    const cancelled = (await Promise.all(cancels)).filter((done) => done).length;
+    await pass(clock, session, 100);
+    await arrived(session, 50 - cancelled);
+    expect(await session.count('q')).toBe(50 - cancelled);
+    expect(broker.delayedCounts('/', 'later').messages).toBe(0);
+  });
+
+  it('can be taken back all at once', async () => {
+    const { broker, clock, session } = await scene();
+    await declare(session);
+    for (let i = 0; i < 10; i++) send(session, `m${i}`, 1_000);
+    await session.channel.waitForConfirms();
+    expect(await broker.cancelDelayedMessages('/', 'later')).toBe(10);
+    expect(await broker.cancelDelayedMessages('/', 'later')).toBe(0);
+    send(session, 'new', 100);
+    await pass(clock, session, 1_200);
+    await arrived(session, 1);
+    expect(await session.texts('q')).toEqual(['new']);
+  });
+
+  it('are asked for in vain where nothing delays', async () => {
+    const { broker } = await scene();
+    expect(() => broker.delayedCounts('/', 'amq.direct')).toThrow(
+      "exchange 'amq.direct' in vhost '/' delays no messages",
+    );
+    await expect(broker.delayedMessages('/', 'nosuch')).rejects.toThrow("no exchange 'nosuch' in vhost '/'");
+    await expect(broker.cancelDelayedMessage('nosuch', 'e', 1)).rejects.toThrow("vhost 'nosuch' not found");
+  });
+});
