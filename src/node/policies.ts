@@ -15,8 +15,6 @@ import { compilePolicyPattern } from './policy-pattern.ts';
 
 /** A change of policies may keep the broker from everything else for so long, in milliseconds; the rest is left to the next turns. */
 export const POLICY_PASS_MS_MAX = 10;
-/** Objects between two looks at the clock. */
-const OBJECTS_PER_LOOK = 64;
 
 /** The vhost, as far as policies need it. */
 export interface PolicyHost {
@@ -116,11 +114,10 @@ export class VHostPolicies implements Wakeable {
     const { pending, clock } = this;
     if (pending === null) return;
     const startMs = clock.now();
-    for (let count = 1; ; count++) {
+    for (;;) {
       const { done, value } = pending.next();
       if (done === true) break;
       if (value !== null) this.applyToQueue(value);
-      if (count % OBJECTS_PER_LOOK !== 0) continue;
       const spentMs = clock.now() - startMs;
       // The clock of a machine may be set back.
       if (spentMs >= POLICY_PASS_MS_MAX || spentMs < 0) return this.turn.wake(this);
