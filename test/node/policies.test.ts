@@ -301,7 +301,7 @@ describe('a change of policies with very many queues', () => {
     const kit = await NodeKit.open({ clock: clock as unknown as FakeClock });
     const queues = Array.from({ length: 500 }, (_, i) => kit.queue(`q${i}`));
     const done = (): number => queues.filter((queue) => queue.options.lengthMax === 1).length;
-    clock.lookMs = POLICY_PASS_MS_MAX / 5;
+    clock.lookMs = POLICY_PASS_MS_MAX / 10;
     set(kit, { 'max-length': 1 });
     let heard = false;
     void kit.vhost.policies.applied().then(() => {
@@ -321,7 +321,7 @@ describe('a change of policies with very many queues', () => {
     const clock = new BusyClock();
     const kit = await NodeKit.open({ clock: clock as unknown as FakeClock });
     const queues = Array.from({ length: 300 }, (_, i) => kit.queue(`q${i}`));
-    clock.lookMs = POLICY_PASS_MS_MAX / 5;
+    clock.lookMs = POLICY_PASS_MS_MAX / 10;
     set(kit, { 'max-length': 1 });
     set(kit, { 'max-length': 2 });
     let heard = false;
