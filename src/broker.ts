@@ -18,6 +18,7 @@ import { completeSettings, type Settings, SettingsError } from './config/config.
 import { badDefinitions, type DefinitionSource, readDefinitionFiles } from './config/definition-files.ts';
 import { VERSION } from './config/version.ts';
 import { type Listener, listen } from './net/listener.ts';
+import { clearPermissions, deleteUser, setPermissions } from './node/accounts.ts';
 import { type ExportIdentity, exportDefinitions } from './node/definitions-export.ts';
 import type { DefinitionsFile } from './node/definitions-file.ts';
 import { type ImportCounts, importDefinitions } from './node/definitions-import.ts';
@@ -33,6 +34,8 @@ import { BrokerNode, type NodeOptions } from './node/node.ts';
 import type { PolicyKind, PolicyOptions, PolicyRow } from './node/parameters.ts';
 import type { PolicyFacts } from './node/policies.ts';
 import { recover } from './node/recovery.ts';
+import type { VHostMetadata } from './node/vhost-metadata.ts';
+import { deleteVHost, putVHost } from './node/vhosts.ts';
 import type { Parameter } from './policy/parameters.ts';
 import { type FieldTable, tableOf } from './protocol/field-table.ts';
 import { ChunkPool } from './protocol/frame-writer.ts';
@@ -293,6 +296,39 @@ export class Broker {
   /** Takes all of them back; how many there were. */
   cancelDelayedMessages(vhost: string, exchange: string): Promise<number> {
     return cancelAllDelayed(this.node, vhost, exchange);
+  }
+
+  // ── virtual hosts and users: fulfilled and rejected as above ──
+
+  /** Makes a virtual host, or changes what is said of one; what `metadata` leaves out stays. Who may enter it: `setPermissions`. */
+  createVhost(name: string, metadata: Partial<VHostMetadata> = {}): Promise<void> {
+    return this.change(null, () => void putVHost(this.node, name, metadata));
+  }
+
+  /** Deletes a virtual host with everything in it; its clients are told with `connection.close` (320). */
+  deleteVhost(name: string): Promise<void> {
+    return this.change(null, () => deleteVHost(this.node, name));
+  }
+
+  /** Makes a user, or changes password, tags and the permissions that are named. */
+  async createUser(user: UserOptions): Promise<void> {
+    await addUser(this.node, user);
+    return this.change(null, () => this.node.saveUsers());
+  }
+
+  /** Deletes a user; its clients are told with `connection.close` (320). */
+  deleteUser(name: string): Promise<void> {
+    return this.change(null, () => deleteUser(this.node, name));
+  }
+
+  /** What a user may do in a virtual host from now on. */
+  setPermissions(user: string, { vhost, ...patterns }: PermissionOptions): Promise<void> {
+    return this.change(null, () => setPermissions(this.node, user, vhost, patterns));
+  }
+
+  /** Shuts a user out of a virtual host. */
+  clearPermissions(user: string, vhost: string): Promise<void> {
+    return this.change(null, () => void clearPermissions(this.node, user, vhost));
   }
 
   private async change(vhost: string | null, act: () => void): Promise<void> {

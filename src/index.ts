@@ -19,6 +19,7 @@ export type { ImportCounts } from './node/definitions-import.ts';
 export type { DelayedCounts, DelayedMessage, DelayedPage } from './node/delayed-messages.ts';
 export type { PolicyKind, PolicyOptions, PolicyRow } from './node/parameters.ts';
 export type { PolicyFacts } from './node/policies.ts';
+export type { VHostMetadata } from './node/vhost-metadata.ts';
 export type { Parameter } from './policy/parameters.ts';
 export { memoryStore } from './store/log-store.ts';
 export { type Store, StoreError } from './store/store.ts';

@@ -54,7 +54,8 @@ export function userFromDefinition(plain: unknown): User {
   const name = text(it, 'name', 'user');
   const algorithm = it['hashing_algorithm'] ?? SHA256;
   if (typeof algorithm !== 'string' || !isHashingAlgorithm(algorithm)) {
-    throw wrong(`user '${name}': unknown hashing_algorithm '${String(algorithm)}'`);
+    const shown = typeof algorithm === 'string' ? algorithm : JSON.stringify(algorithm);
+    throw wrong(`user '${name}': unknown hashing_algorithm '${shown}'`);
   }
   return makeUser(name, it, readHash(name, it['password_hash']), algorithm);
 }

@@ -44,7 +44,7 @@ export type ImportCounts = Readonly<Partial<Record<DefinitionList, number>>>;
 
 /**
  * Imports a definitions file: its text, or what JSON.parse made of it. With a vhost, what belongs to one is imported into that one, and the
- * rest of the file is not looked at. Fulfilled when everything is on disk.
+ * rest of the file is not looked at. Fulfilled when everything is on disk and in effect.
  * @throws BrokerError (as a rejection) whose message names the place in the file; not-found for the vhost
  */
 export async function importDefinitions(
@@ -60,6 +60,7 @@ export async function importDefinitions(
   } finally {
     // What was done before an error stays; the answer waits for it too.
     await node.definitionsCommitted();
+    for (const { policies } of [...node.vhosts.values()]) await policies.applied();
   }
 }
 
@@ -96,7 +97,10 @@ class DefinitionsImport {
   async run(): Promise<ImportCounts> {
     const counts: Partial<Record<DefinitionList, number>> = {};
     let objects = 0;
+    if (this.target !== null) this.assertRoomForQueues();
     for (const list of this.target === null ? DEFINITION_LISTS : VHOST_LISTS) {
+      // RabbitMQ looks at the limits of vhosts when these are there, and before anything is put into them.
+      if (list === 'permissions') this.assertRoomForQueues();
       const elements = this.file[list] ?? [];
       counts[list] = elements.length;
       try {
@@ -121,6 +125,26 @@ class DefinitionsImport {
       });
     }
     return counts;
+  }
+
+  /** @throws BrokerError precondition-failed in RabbitMQ's words when a vhost may not have as many queues as the file would give it */
+  private assertRoomForQueues(): void {
+    const added = new Map<VHost, number>();
+    for (const { name, vhost: named } of this.file.queues ?? []) {
+      const place = this.target ?? named;
+      const vhost = typeof place === 'string' ? this.node.vhosts.get(place) : undefined;
+      if (vhost === undefined || typeof name !== 'string' || name.startsWith(RESERVED)) continue;
+      if (!vhost.queues.has(name)) added.set(vhost, (added.get(vhost) ?? 0) + 1);
+    }
+    for (const [vhost, count] of added) {
+      const { queuesMax, queues } = vhost;
+      if (queues.size + count <= queuesMax) continue;
+      throw new BrokerError(
+        'precondition-failed',
+        `Adding ${count} queue(s) to virtual host "${vhost.name}" would exceed the limit of ${queuesMax} queue(s).\n\n` +
+          `This virtual host currently has ${queues.size} queue(s) defined.\n\nImport aborted!`,
+      );
+    }
   }
 
   private storeUsers(): void {
@@ -170,7 +194,8 @@ class DefinitionsImport {
   }
 
   private get isBefore36(): boolean {
-    return /^(2|3\.[0-5])\./.test(String(this.file['rabbitmq_version'] ?? this.file['rabbit_version'] ?? ''));
+    const version = this.file['rabbitmq_version'] ?? this.file['rabbit_version'];
+    return typeof version === 'string' && /^(2|3\.[0-5])\./.test(version);
   }
 
   private importPermissions(it: DefinitionReader): void {

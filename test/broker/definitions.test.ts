@@ -136,3 +136,66 @@ describe('an import whose store fails', () => {
     await expect(broker.importDefinitions({ queues: [QUEUE] })).rejects.toThrow('the store is lost');
   });
 });
+
+describe('a virtual host that is deleted', () => {
+  it('tells its clients, and is gone with its messages', async () => {
+    const store = memoryStore();
+    const broker = await startBroker({ store, vhosts: ['v'] });
+    const inside = await Session.open(broker, `${broker.url}/v`);
+    const outside = await Session.open(broker);
+    const told = new Promise<Error>((resolve) => inside.connection.once('close', resolve));
+    await inside.queue('q');
+    await inside.publish('q', 'lost', 'lost');
+    await inside.channel.consume('q', () => {});
+    await outside.queue('q');
+    await broker.deleteVhost('v');
+    expect((await told).message).toContain(
+      '320 (CONNECTION-FORCED) with message "CONNECTION_FORCED - vhost \'v\' is deleted"',
+    );
+    await inside.closed;
+    await expect(amqplib.connect(`${broker.url}/v`)).rejects.toThrow('ConnectionClose');
+    expect(await outside.count('q')).toBe(0);
+    await broker.createVhost('v', { description: 'again' });
+    await expect(amqplib.connect(`${broker.url}/v`)).rejects.toThrow('ConnectionClose');
+    await broker.setPermissions('guest', { vhost: 'v', configure: '.*', write: '.*', read: '.*' });
+    const again = await Session.open(broker, `${broker.url}/v`);
+    await again.queue('q');
+    expect(await again.count('q')).toBe(0);
+    await again.close();
+    await broker.stop();
+    const later = await startBroker({ store });
+    expect(later.exportDefinitions('v')).toMatchObject({ description: 'again', queues: [{ name: 'q' }] });
+  });
+
+  it('takes exclusive queues, transactions and unsettled deliveries along without harm', async () => {
+    const broker = await startBroker({ vhosts: ['v'] });
+    const session = await Session.open(broker, `${broker.url}/v`);
+    const { queue } = await session.channel.assertQueue('', { exclusive: true });
+    await session.queue('q', { deadLetterExchange: '', deadLetterRoutingKey: 'dead' });
+    await session.queue('dead');
+    await session.publish('q', 'a', 'b');
+    await session.hold('q', 2);
+    session.channel.sendToQueue(queue, Buffer.from('x'));
+    await broker.deleteVhost('v');
+    await session.closed;
+    await broker.createVhost('v');
+    expect(broker.exportDefinitions('v').queues).toEqual([]);
+  });
+});
+
+describe('a user that is deleted', () => {
+  it('is told, and cannot come back', async () => {
+    const broker = await startBroker({ authFailureDelayMs: 0 });
+    await broker.createUser({
+      name: 'anna',
+      password: 'a',
+      permissions: [{ vhost: '/', configure: '.*', write: '.*', read: '.*' }],
+    });
+    const url = `amqp://anna:a@127.0.0.1:${broker.port}`;
+    const session = await Session.open(broker, url);
+    const told = new Promise<Error>((resolve) => session.connection.once('close', resolve));
+    await broker.deleteUser('anna');
+    expect((await told).message).toContain("CONNECTION_FORCED - user 'anna' is deleted");
+    await expect(amqplib.connect(url)).rejects.toThrow();
+  });
+});

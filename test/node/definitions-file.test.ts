@@ -4,8 +4,12 @@ import { readFileSync } from 'node:fs';
 import * as amqplib from 'amqplib';
 import { describe, expect, it } from 'vitest';
 import { type Broker, memoryStore } from '../../src/index.ts';
-import type { JsonObject } from '../../src/node/definitions-file.ts';
+import { BROKER } from '../../src/node/caller.ts';
+import { definitionsText } from '../../src/node/definitions-export.ts';
+import { DefinitionReader, type JsonObject, readDefinitions } from '../../src/node/definitions-file.ts';
+import type { FieldValue } from '../../src/protocol/field-table.ts';
 import { routes, Session, startBroker } from '../broker/support.ts';
+import { NodeKit } from './kit.ts';
 
 type Row = Record<string, unknown>;
 
@@ -233,6 +237,39 @@ describe('argument tables', () => {
     await expect(other.assertQueue('q')).rejects.toThrow("current is the value '60000' of type 'long'");
   });
 
+  it('written as text keep what JavaScript numbers would lose', async () => {
+    const kit = await NodeKit.open();
+    const args = new Map<string, FieldValue>([
+      ['whole', { tag: 'd', value: 2 }],
+      ['float', { tag: 'f', value: -0 }],
+      ['big', { tag: 'l', value: 9007199254740993n }],
+      ['far', { tag: 'd', value: 1e300 }],
+      ['cents', { tag: 'D', value: { scale: 2, value: 300 } }],
+      ['nothing', { tag: 'V', value: null }],
+      ['nan', { tag: 'd', value: Number.NaN }],
+    ]);
+    const declared = { name: 'q', durable: true, exclusive: false, autoDelete: false, arguments: args };
+    kit.vhost.declareQueue(declared, BROKER);
+    const identity = { rabbitVersion: '4.2.1', productName: 'x', productVersion: '1', clusterName: 'c' };
+    const text = definitionsText(kit.node, identity);
+    expect(text).toContain(
+      '"arguments":{"whole":2.0,"float":-0.0,"big":9007199254740993,"far":1e+300,"cents":3.0,"nothing":"undefined","nan":"NaN","x-queue-type":"classic"}',
+    );
+    const row = readDefinitions(text).queues![0]!;
+    const table = new DefinitionReader('queues[0]', row).arguments();
+    expect([...table].map(([name, { tag, value }]) => [name, tag, value])).toEqual([
+      ['whole', 'd', 2],
+      ['float', 'd', -0],
+      ['big', 'l', 9007199254740993n],
+      ['far', 'd', 1e300],
+      ['cents', 'd', 3],
+      ['nothing', 'S', 'undefined'],
+      ['nan', 'S', 'NaN'],
+      ['x-queue-type', 'S', 'classic'],
+    ]);
+    await kit.close();
+  });
+
   it('lose of other types what RabbitMQ loses, and no more', async () => {
     const broker = await startBroker();
     const { channel } = await Session.open(broker);
@@ -458,6 +495,18 @@ describe('an import', () => {
     expect(await routes(session, 'e', 'b')).toBe(false);
     expect(await session.count('q')).toBe(1);
     await expect(session.channel.assertQueue('third')).rejects.toThrow('queue limit in vhost');
+  });
+
+  it('that would bring a vhost more queues than it may have is refused before any of them is made', async () => {
+    const broker = await startBroker();
+    await broker.importDefinitions({ vhosts: [{ name: '/', limits: { 'max-queues': 2 } }], queues: [QUEUE] });
+    const more = { queues: [QUEUE, { ...QUEUE, name: 'r' }, { ...QUEUE, name: 's' }], exchanges: [EXCHANGE] };
+    const text =
+      'Adding 2 queue(s) to virtual host "/" would exceed the limit of 2 queue(s).\n\n' +
+      'This virtual host currently has 1 queue(s) defined.\n\nImport aborted!';
+    expect(await refusal(broker, more)).toBe(text);
+    expect(await refusal(broker, more, '/')).toBe(text);
+    expect(exported(broker)).toMatchObject({ queues: [{ name: 'q' }], exchanges: [] });
   });
 
   it('takes a text with a byte order mark, and an empty one', async () => {
