@@ -270,7 +270,7 @@ export const SETTINGS = {
   turnReadBytes: setting(
     'Fairness',
     bytes(4 * KIB, GIB),
-    MIB,
+    128 * KIB,
     'Bytes taken from one client before the next client has its turn.',
     { unit: 'bytes' },
   ),
