@@ -132,6 +132,7 @@ export function get(channel: Channel, m: BasicGet): void {
 export function getReply(channel: Channel, queue: DeclaredQueue, noAck: boolean): Encode {
   const { number, connection, unacked } = channel;
   const entry = queue.get(noAck);
+  if (queue.options.consumerTimeoutMs !== null) channel.ownTimeouts = true;
   if (entry === null) return (w) => encodeBasicGetEmpty(w, number);
   const { redelivered } = entry;
   const message = deliveredMessage(entry);

@@ -139,6 +139,8 @@ export class Channel implements CommitWaiter {
   /** Target of the publish whose content is arriving. */
   private target: PublishTarget | null = null;
   private readonly content: ContentAssembler;
+  /** A delivery with a timeout of its own was made, or may be. */
+  ownTimeouts = false;
   /** Where replies wait for each other. */
   readonly line: ReplyLine;
   /** Stands in the connection's list of channels with something to confirm. */
@@ -160,6 +162,21 @@ export class Channel implements CommitWaiter {
 
   get nextDeliveryTag(): number {
     return this.unacked.nextTag;
+  }
+
+  /** Some of its deliveries may have a timeout of their own (x-consumer-timeout). */
+  get hasOwnTimeouts(): boolean {
+    if (this.ownTimeouts) return true;
+    // A policy may have come after the consumer.
+    for (const { ackTimeoutMs } of this.consumers.values())
+      if (ackTimeoutMs !== null) this.ownTimeouts = true;
+    return this.ownTimeouts;
+  }
+
+  ackTimeoutOf(tag: number): number | null | undefined {
+    const entry = this.unacked.peek(tag);
+    if (entry === null) return undefined;
+    return entry.holder?.ackTimeoutMs ?? entry.owner.ackTimeoutMs ?? null;
   }
 
   // ── frames ──

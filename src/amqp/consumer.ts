@@ -3,7 +3,7 @@
 
 import type { Entry } from '../message/entry.ts';
 import type { FieldTable } from '../protocol/field-table.ts';
-import type { Consumer, Queue } from '../queue/queue.ts';
+import type { Consumer, DeclaredQueue, Queue } from '../queue/queue.ts';
 import { deliveredMessage } from '../queue/tries.ts';
 import type { Channel } from './channel.ts';
 import { deliveryHead, writeDelivery } from './delivery.ts';
@@ -45,6 +45,13 @@ export class AmqpConsumer implements Consumer {
     this.arguments = request.arguments;
     this.prefetch = prefetch;
     this.head = deliveryHead(request.tag);
+  }
+
+  /** How long it may hold a delivery, in milliseconds: what it asked for, or what its queue says; null for the broker's setting. */
+  get ackTimeoutMs(): number | null {
+    const own = this.arguments.get('x-consumer-timeout');
+    if (own !== undefined) return Number(own.value);
+    return (this.queue as Partial<DeclaredQueue>).options?.consumerTimeoutMs ?? null;
   }
 
   hasCapacity(): boolean {

@@ -11,11 +11,15 @@ export interface EntryOwner {
   requeue(entry: Entry): void;
   /** Dropped, or dead-lettered where the queue says so. */
   reject(entry: Entry): void;
+  /** How long an entry may stay with whoever holds it, in milliseconds; null, or not there, for the broker's setting. */
+  readonly ackTimeoutMs?: number | null;
 }
 
 /** Who holds a delivery: a consumer, told when it is settled so that its credit comes back. */
 export interface EntryHolder {
   settled(entry: Entry): void;
+  /** How long it may hold an entry, in milliseconds; null, or not there, where the entry's owner says it. */
+  readonly ackTimeoutMs?: number | null;
 }
 
 /** One message in one queue. */

@@ -88,6 +88,10 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
     return this.queue.name;
   }
 
+  get ackTimeoutMs(): number | null {
+    return this.queue.options.consumerTimeoutMs;
+  }
+
   // ── entries come ──
 
   /** The message has no place in memory. */

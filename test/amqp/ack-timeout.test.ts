@@ -14,7 +14,17 @@ class FakeChannel implements WatchedChannel {
   readonly number = 7;
   oldestUnacked = 0;
   nextDeliveryTag = 1;
+  /** Timeouts of single deliveries, by tag. */
+  readonly own = new Map<number, number>();
   readonly closings: AmqpError[] = [];
+
+  get hasOwnTimeouts(): boolean {
+    return this.own.size !== 0;
+  }
+
+  ackTimeoutOf(tag: number): number | null {
+    return this.own.get(tag) ?? null;
+  }
 
   closeWith(error: AmqpError): void {
     this.closings.push(error);
@@ -84,4 +94,34 @@ it('looks no more once it is stopped', () => {
   timeout.stop();
   clock.advance(2 * TIMEOUT_MS);
   expect(channel.closings).toEqual([]);
+});
+
+it('goes by the timeout that a delivery has of its own, shorter or longer', () => {
+  const { clock, channel } = watched();
+  channel.own.set(1, 3 * TIMEOUT_MS);
+  channel.deliver();
+  clock.advance(2 * TIMEOUT_MS);
+  expect(channel.closings).toEqual([]);
+  channel.own.set(2, 5_000);
+  channel.deliver();
+  clock.advance(2 * MINUTE_MS);
+  expect(channel.closings.map((error) => error.message)).toEqual([
+    expect.stringContaining('Timeout value used: 5000 ms'),
+  ]);
+});
+
+it('looks for own timeouts where the broker has none, and keeps few notes of long ones', () => {
+  const { clock, channel } = watched(Number.POSITIVE_INFINITY);
+  channel.own.set(1, 1_000);
+  channel.own.set(2, 24 * 60 * MINUTE_MS);
+  channel.deliver();
+  channel.deliver();
+  clock.advance(MINUTE_MS + 2_000);
+  expect(channel.closings.length).toBe(1);
+  channel.closings.length = 0;
+  channel.oldestUnacked = 2;
+  for (let hour = 0; hour < 23; hour++) clock.advance(60 * MINUTE_MS);
+  expect(channel.closings).toEqual([]);
+  clock.advance(3 * 60 * MINUTE_MS);
+  expect(channel.closings.length).toBe(1);
 });
