@@ -57,9 +57,6 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
   /** Deleted: settles quietly, accepts nothing. */
   deleted = false;
   paused = false;
-  messageCount = 0;
-  messageBytes = 0;
-  memoryBytes = 0;
   lineCount = 1;
   readonly counters: QueueCounters = {
     published: 0,
@@ -126,6 +123,22 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
     this.orderBy(this.options.orderingKey);
     this.counts = countsDeliveries(this.options);
     this.keepsAll = this.durable && this.options.type === 'quorum';
+  }
+
+  get messageCount(): number {
+    return this.levels === null ? this.base.count : this.levels.count;
+  }
+
+  /** Body bytes of all ready messages. */
+  get messageBytes(): number {
+    return this.levels === null ? this.base.bytes : this.levels.bytes;
+  }
+
+  /** Bytes of message memory the queue holds. */
+  get memoryBytes(): number {
+    let sum = 0;
+    for (let i = 0; i < this.lines.length; i++) sum += this.lines[i]!.hotBytes;
+    return sum;
   }
 
   get unackedCount(): number {
@@ -468,7 +481,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
   /** A shorter time to live counts for what is in the queue already, from now on; a longer one for new messages only. */
   private shortenLives(ttlMs: number): void {
     const at = this.context.clock.now() + ttlMs;
-    const parked = this.ordering === null ? [] : this.ordering.parked();
+    const parked = this.ordering === null ? [] : [...this.ordering.parked()];
     for (let i = 0; i < this.lines.length; i++) this.lines[i]!.cap(at, parked);
   }
 

@@ -13,7 +13,7 @@ import { Heap } from '../base/heap.ts';
 import type { Entry } from '../message/entry.ts';
 import type { QueueNo } from '../store/store.ts';
 import { DueEntries, type DueEntriesHost } from './due-entries.ts';
-import { EARLY, INDEXED, isWaiting } from './place.ts';
+import { EARLY, INDEXED, isWaiting, WAITING } from './place.ts';
 import type { QueueContext } from './queue-context.ts';
 
 /** Entries in the heap that do not wait in the line are cleared away when they are more than those that do, and than this. */
@@ -80,6 +80,7 @@ export class Deadlines {
   /** An entry comes to the back of what is in memory. */
   pushed(entry: Entry): void {
     const at = entry.expiresAt;
+    if (at !== 0) entry.place |= WAITING;
     if (at < 0) return this.addBrief(entry);
     const deadline = at === 0 ? Number.POSITIVE_INFINITY : at;
     if (deadline >= this.latestHot) this.latestHot = deadline;
@@ -102,6 +103,7 @@ export class Deadlines {
 
   /** An entry that was handed out is back at its place. */
   cameBack(entry: Entry): void {
+    entry.place |= WAITING;
     if ((entry.place & INDEXED) !== 0) {
       if (entry.expiresAt > 0) this.waiting++;
     } else if (entry.expiresAt < 0) this.addBrief(entry);
@@ -125,6 +127,7 @@ export class Deadlines {
 
   /** An entry with a deadline left what is in memory. */
   left(entry: Entry): void {
+    entry.place &= ~WAITING;
     if ((entry.place & INDEXED) === 0 || entry.expiresAt < 0) return;
     this.waiting--;
     if (this.heap.length > STALE_KEPT && this.heap.length > 2 * this.waiting) this.sweep();

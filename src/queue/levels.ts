@@ -11,6 +11,9 @@ export const LEVELS_MAX = 256;
 export class Levels {
   /** The line of the highest level with ready messages; the lowest line when there are none. */
   top: Line | null = null;
+  /** Ready messages of all lines, and their body bytes. */
+  count = 0;
+  bytes = 0;
   private readonly lines: (Line | null)[] = new Array<Line | null>(LEVELS_MAX).fill(null);
   /** Bit b of word w: level 32 w + b has ready messages. */
   private readonly words = new Int32Array(LEVELS_MAX / 32);
@@ -25,6 +28,11 @@ export class Levels {
   add(line: Line): void {
     this.lines[line.level] = line;
     if (this.used === 0 && (this.top === null || line.level < this.top.level)) this.top = line;
+  }
+
+  counted(count: number, bodyBytes: number): void {
+    this.count += count;
+    this.bytes += bodyBytes;
   }
 
   /** The line was empty and has a ready message. */

@@ -7,7 +7,7 @@
 // Invariants
 // - New messages go cold while anything is cold. What stands in memory behind something cold (taken out of its order and put back) is
 //   not seen at the front until that has come back.
-// - Counts of the line and of its queue change in the same call as the lists.
+// - Counts of the line, and of all lines of its queue, change in the same call as the lists.
 
 import { Entry, type EntryOwner } from '../message/entry.ts';
 import { type Message, storedBodyLength } from '../message/message.ts';
@@ -18,7 +18,7 @@ import { EntryLog } from './entry-log.ts';
 import { HeldBack, type HeldBackHost } from './held-back.ts';
 import type { Levels } from './levels.ts';
 import { Pager, type PagerHost } from './pager.ts';
-import { EARLY, PARKED } from './place.ts';
+import { EARLY, PARKED, WAITING } from './place.ts';
 import type { QueueContext } from './queue-context.ts';
 import type { QueueOptions } from './queue-options.ts';
 import { ReadyList } from './ready-list.ts';
@@ -29,10 +29,6 @@ import { UnackedList } from './unacked-list.ts';
 export interface LineHost extends EntryOwner, HeldBackHost {
   readonly name: string;
   readonly options: QueueOptions;
-  /** Ready messages of all lines, their body bytes, and the bytes of message memory they hold. Written by the lines. */
-  messageCount: number;
-  messageBytes: number;
-  memoryBytes: number;
   /** Lines among which the queue's share of the memory is divided. */
   readonly lineCount: number;
   wake(): void;
@@ -51,8 +47,9 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   readonly level: number;
   /** Number of its content in the store. */
   readonly number: QueueNo;
-  /** Ready messages, in memory or not. */
+  /** Ready messages, in memory or not, and their body bytes. */
   count = 0;
+  bytes = 0;
   /** Those of them that wait beside the list, in memory, behind their ordering key. */
   parked = 0;
   /** Position of the next message. */
@@ -231,10 +228,18 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
     const isEmpty = this.count === 0 && this.isIdle;
     this.deadlines ??= new Deadlines(this.context, this.number, this, isEmpty);
     const hot: Entry[] = [];
-    for (const entry of this.ready.from(0)) hot.push(entry);
+    for (const entry of this.ready.from(0)) {
+      entry.place |= WAITING;
+      hot.push(entry);
+    }
     for (const entry of this.unacked) hot.push(entry);
-    for (const entry of parked) if (entry.owner === this) hot.push(entry);
+    for (const entry of parked) {
+      if (entry.owner !== this) continue;
+      entry.place |= WAITING;
+      hot.push(entry);
+    }
     this.deadlines.cap(this.nextPosition - 1, at, hot, isEmpty || this.pager.count !== 0);
+    for (const entry of parked) if (entry.owner === this) this.deadlines.parked(entry);
   }
 
   stillWaits(position: number): boolean {
@@ -378,44 +383,47 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   // ── bookkeeping ──
 
   private takeParked(entry: Entry): void {
-    const { queue } = this;
+    const { bodyLength } = entry.message;
     entry.place &= ~PARKED;
     this.parked--;
     if (entry.expiresAt !== 0) this.deadlines!.left(entry);
     this.count--;
-    queue.messageCount--;
-    queue.messageBytes -= entry.message.bodyLength;
+    this.bytes -= bodyLength;
+    if (this.levels !== null) this.levels.counted(-1, -bodyLength);
     this.leaveMemory(entry.message);
   }
 
   private left(entry: Entry): void {
     const { message } = entry;
+    const { bodyLength } = message;
     if (entry.expiresAt !== 0) this.deadlines!.left(entry);
     this.leaveMemory(message);
-    this.counted(-1, -message.bodyLength);
+    this.count--;
+    this.bytes -= bodyLength;
+    if (this.levels !== null) this.countedIn(this.levels, -1, -bodyLength);
   }
 
   private leaveMemory(message: Message): void {
     const { footprint } = message;
     this.hotBytes -= footprint;
-    this.queue.memoryBytes -= footprint;
     this.context.memory.used -= footprint;
   }
 
   private enterMemory(message: Message): void {
     const { footprint } = message;
     this.hotBytes += footprint;
-    this.queue.memoryBytes += footprint;
     this.context.memory.used += footprint;
   }
 
   private counted(count: number, bodyBytes: number): void {
-    const { queue, levels } = this;
-    const before = this.count;
-    this.count = before + count;
-    queue.messageCount += count;
-    queue.messageBytes += bodyBytes;
-    if (levels === null) return;
+    this.count += count;
+    this.bytes += bodyBytes;
+    if (this.levels !== null) this.countedIn(this.levels, count, bodyBytes);
+  }
+
+  private countedIn(levels: Levels, count: number, bodyBytes: number): void {
+    levels.counted(count, bodyBytes);
+    const before = this.count - count;
     // What is parked is nothing that could be next.
     if (before === this.parked) levels.filled(this);
     else if (this.count === this.parked) levels.emptied(this);

@@ -2,8 +2,8 @@
 
 import type { Entry } from '../message/entry.ts';
 
-/** In the ready list, waiting or as a hole. */
-export const LISTED = 1;
+/** It is ready in its line. Kept for entries with a deadline only: nobody asks it of others. */
+export const WAITING = 1;
 /** In the ready list, but taken out: a hole. */
 export const HOLE = 2;
 /** It expires before something that stood in front of it. */
@@ -13,13 +13,12 @@ export const INDEXED = 8;
 /** It waits beside the ready list (see `Line.park`). */
 export const PARKED = 16;
 
-/** The entry waits in the ready list. */
-export function isListed(entry: Entry): boolean {
-  return (entry.place & (LISTED | HOLE)) === LISTED;
+/** The entry, which has a deadline, is ready in its line. */
+export function isWaiting(entry: Entry): boolean {
+  return (entry.place & WAITING) !== 0;
 }
 
-/** The entry waits in its line: it is ready. */
-export function isWaiting(entry: Entry): boolean {
-  const { place } = entry;
-  return (place & (LISTED | HOLE)) === LISTED || (place & PARKED) !== 0;
+/** The entry was taken out of the ready list it stands in. */
+export function isHole(entry: Entry): boolean {
+  return (entry.place & HOLE) !== 0;
 }

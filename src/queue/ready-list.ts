@@ -7,37 +7,36 @@
 import { Deque } from '../base/deque.ts';
 import { Heap } from '../base/heap.ts';
 import type { Entry } from '../message/entry.ts';
-import { HOLE, isListed, LISTED } from './place.ts';
+import { HOLE, isHole } from './place.ts';
 
 /** Holes that are never worth a clean-up. */
 const HOLES_KEPT = 64;
 
 /** Ready entries of one line. */
 export class ReadyList {
-  /** Entries that wait. */
-  length = 0;
   private arrived = new Deque<Entry>();
   private returned = new Heap<Entry>(positionOf);
   /** Entries in either that were taken out of the middle. */
   private holes = 0;
 
+  /** Entries that wait. */
+  get length(): number {
+    return this.arrived.length + this.returned.length - this.holes;
+  }
+
   /** Appends an entry with a higher position than all appended before. */
   push(entry: Entry): void {
-    entry.place |= LISTED;
     this.arrived.push(entry);
-    this.length++;
   }
 
   /** Puts an entry back to its old place. */
   putBack(entry: Entry): void {
-    this.length++;
-    if ((entry.place & HOLE) !== 0) {
+    if (isHole(entry)) {
       // Its old place is still there.
       entry.place &= ~HOLE;
       this.holes--;
       return;
     }
-    entry.place |= LISTED;
     this.returned.push(entry);
   }
 
@@ -50,23 +49,12 @@ export class ReadyList {
   }
 
   shift(): Entry | null {
-    if (this.holes !== 0) this.passHoles();
-    const returned = this.returned.peek();
-    const arrived = this.arrived.peekFront();
-    const first =
-      returned === null || (arrived !== null && arrived.position < returned.position)
-        ? this.arrived.shift()
-        : this.returned.shift();
-    if (first === null) return null;
-    first.place &= ~LISTED;
-    this.length--;
-    return first;
+    return this.returned.length === 0 && this.holes === 0 ? this.arrived.shift() : this.shiftOfBoth();
   }
 
   /** Takes an entry out, wherever it stands. It must wait here. */
   take(entry: Entry): void {
     entry.place |= HOLE;
-    this.length--;
     this.holes++;
     if (this.holes > HOLES_KEPT && this.holes > this.length) this.closeHoles();
   }
@@ -77,9 +65,9 @@ export class ReadyList {
     const index = this.arrivedFrom(position);
     if (index < arrived.length) {
       const entry = arrived.at(index);
-      if (entry.position === position) return isListed(entry) ? entry : null;
+      if (entry.position === position) return !isHole(entry) ? entry : null;
     }
-    for (const entry of this.returned) if (entry.position === position && isListed(entry)) return entry;
+    for (const entry of this.returned) if (entry.position === position && !isHole(entry)) return entry;
     return null;
   }
 
@@ -88,8 +76,7 @@ export class ReadyList {
    */
   *from(position: number): IterableIterator<Entry> {
     const returned: Entry[] = [];
-    for (const entry of this.returned)
-      if (entry.position >= position && isListed(entry)) returned.push(entry);
+    for (const entry of this.returned) if (entry.position >= position && !isHole(entry)) returned.push(entry);
     returned.sort((a, b) => a.position - b.position);
     let next = 0;
     let index = 0;
@@ -108,7 +95,7 @@ export class ReadyList {
         index++;
       }
       last = entry.position;
-      if (isListed(entry)) yield entry;
+      if (!isHole(entry)) yield entry;
     }
   }
 
@@ -139,14 +126,23 @@ export class ReadyList {
     return low;
   }
 
+  private shiftOfBoth(): Entry | null {
+    if (this.holes !== 0) this.passHoles();
+    const returned = this.returned.peek();
+    const arrived = this.arrived.peekFront();
+    return returned === null || (arrived !== null && arrived.position < returned.position)
+      ? this.arrived.shift()
+      : this.returned.shift();
+  }
+
   private passHoles(): void {
     const { arrived, returned } = this;
-    for (let entry = arrived.peekFront(); entry !== null && (entry.place & HOLE) !== 0; ) {
+    for (let entry = arrived.peekFront(); entry !== null && isHole(entry); ) {
       arrived.shift();
       this.drop(entry);
       entry = arrived.peekFront();
     }
-    for (let entry = returned.peek(); entry !== null && (entry.place & HOLE) !== 0; ) {
+    for (let entry = returned.peek(); entry !== null && isHole(entry); ) {
       returned.shift();
       this.drop(entry);
       entry = returned.peek();
@@ -158,18 +154,18 @@ export class ReadyList {
     this.arrived = new Deque<Entry>();
     this.returned = new Heap<Entry>(positionOf);
     for (let entry = arrived.shift(); entry !== null; entry = arrived.shift()) {
-      if ((entry.place & HOLE) === 0) this.arrived.push(entry);
+      if (!isHole(entry)) this.arrived.push(entry);
       else this.drop(entry);
     }
     for (let entry = returned.shift(); entry !== null; entry = returned.shift()) {
-      if ((entry.place & HOLE) === 0) this.returned.push(entry);
+      if (!isHole(entry)) this.returned.push(entry);
       else this.drop(entry);
     }
   }
 
   /** A hole is gone. */
   private drop(entry: Entry): void {
-    entry.place &= ~(LISTED | HOLE);
+    entry.place &= ~HOLE;
     this.holes--;
   }
 }
