@@ -12,7 +12,7 @@ import {
 import { NO_ROUTE, NOT_IMPLEMENTED } from '../protocol/constants.ts';
 import { fieldTypeName } from '../protocol/field-table.ts';
 import { encodeBasicReturn } from '../protocol/methods.ts';
-import { isOnlyHeld } from '../queue/delay-line.ts';
+import { reachesNoQueue } from '../queue/publish-only.ts';
 import { MUST_COMMIT, type Queue, REJECTED } from '../queue/queue.ts';
 import { REPLY_TO } from '../queue/reply-queue.ts';
 import type { Channel } from './channel.ts';
@@ -90,7 +90,7 @@ export function perform(
     return 0;
   }
   // Delayed message plugin: nobody knows yet whether there will be a queue.
-  if (target.mandatory && isOnlyHeld(queues)) returnMessage(channel, message, target);
+  if (target.mandatory && reachesNoQueue(queues)) returnMessage(channel, message, target);
   return queues.length === 1
     ? queues[0]!.publish(message)
     : channel.connection.vhost.publish(queues, message);

@@ -1,15 +1,20 @@
-// What an exchange does with a message before it is routed: hold it back. Most exchanges have no intake at all, and pay one field test.
-// Owns the reading of the exchange's arguments for it, and its content in the store. Knows no binding: what comes after is the route walk's.
+// What an exchange does with a message before it is routed: drop it as a duplicate, or hold it back. Most exchanges have no intake at all,
+// and pay one field test.
+// Owns its content in the store, under numbers of the exchange's definition. Knows no binding: what comes after is the route walk's. Which
+// arguments ask for it: intake-arguments.ts.
 
-import { BrokerError } from '../base/errors.ts';
+import { deduplicationKey, rememberedFor } from '../message/deduplication.ts';
 import { delayOf } from '../message/delay.ts';
 import type { Message } from '../message/message.ts';
-import { fieldTypeName } from '../protocol/field-table.ts';
 import { DelayLine, KeyedDelay } from '../queue/delay-line.ts';
+import { DroppedDuplicate } from '../queue/dropped-duplicate.ts';
+import { KnownKeys } from '../queue/known-keys.ts';
 import type { QueueContext } from '../queue/queue-context.ts';
+import { StoredKeys } from '../queue/stored-keys.ts';
 import type { Destination } from '../routing/router.ts';
 import type { StoredEntry } from '../store/store.ts';
-import type { Exchange, ExchangeDeclaration } from './exchange.ts';
+import type { Exchange } from './exchange.ts';
+import { type DeduplicationArguments, deduplicationOf, isDelaying } from './intake-arguments.ts';
 
 /** What is recovered under one number of the store: a queue, or something of an exchange. */
 export interface StoredContent {
@@ -31,33 +36,76 @@ export interface IntakeHost {
   release(exchange: Exchange, message: Message, keys: readonly string[]): void;
 }
 
-/** Line of the messages that wait, in the exchange's definition. */
+/** Lines of an exchange's definition: the messages that wait, and the keys of those that were seen. */
 const DELAYS_LINE = 0;
+const KEYS_LINE = 1;
+
+/** What an exchange remembers of the messages it has had. */
+class Duplicates {
+  /** Where the keys are on disk; null when they are in memory only. */
+  readonly stored: StoredKeys | null;
+  /** Messages that were dropped. */
+  dropped = 0;
+  private readonly keys: KnownKeys;
+  private readonly header: string;
+  private readonly ttlMs: number;
+
+  constructor(wanted: DeduplicationArguments, stored: StoredKeys | null, context: QueueContext) {
+    this.stored = stored;
+    this.header = wanted.header;
+    this.ttlMs = wanted.ttlMs;
+    this.keys = new KnownKeys(wanted.sizeMax, context.clock, stored);
+    if (stored !== null) stored.keys = this.keys;
+  }
+
+  /** Remembers the message. @returns true when one like it was remembered */
+  has(message: Message): boolean {
+    const key = deduplicationKey(message, this.header);
+    if (key === null || this.keys.add(key, rememberedFor(message) ?? this.ttlMs)) return false;
+    this.dropped++;
+    return true;
+  }
+}
 
 /** Before the routing of one exchange. */
 export class Intake {
   /** Messages that wait for their time; null where none is held back. */
   readonly delays: DelayLine | null;
+  /** Null where every message is routed as often as it comes. */
+  readonly duplicates: Duplicates | null;
   /** Numbers of its content in the store, by line. */
   readonly lines = new Map<number, number>();
+  private readonly dropped: DroppedDuplicate;
 
-  constructor(delays: DelayLine | null) {
+  constructor(delays: DelayLine | null, duplicates: Duplicates | null, context: QueueContext) {
     this.delays = delays;
+    this.duplicates = duplicates;
+    this.dropped = new DroppedDuplicate(context);
     if (delays !== null) this.lines.set(DELAYS_LINE, delays.number);
+    if (duplicates !== null && duplicates.stored !== null)
+      this.lines.set(KEYS_LINE, duplicates.stored.number);
   }
 
   /** Its content in the store, by number. */
   get contents(): [number, StoredContent][] {
-    return this.delays === null ? [] : [[this.delays.number, this.delays]];
+    const contents: [number, StoredContent][] = [];
+    if (this.delays !== null) contents.push([this.delays.number, this.delays]);
+    const stored = this.duplicates?.stored ?? null;
+    if (stored !== null) contents.push([stored.number, stored]);
+    return contents;
   }
 
   /**
-   * Takes a message that is not to be routed now.
-   * @param out where a message that waits is appended to what it reaches
+   * Takes a message that is not to be routed, or not now.
+   * @param out where it goes instead
    * @returns false when it is to be routed
    */
   takes(message: Message, keys: readonly string[], out: Destination[]): boolean {
-    const { delays } = this;
+    const { delays, duplicates } = this;
+    if (duplicates?.has(message)) {
+      out.push(this.dropped);
+      return true;
+    }
     if (delays === null || delayOf(message) === 0) return false;
     out.push(keys.length === 1 ? delays : new KeyedDelay(delays, keys));
     return true;
@@ -71,6 +119,7 @@ export class Intake {
   /** The exchange is gone. */
   delete(): void {
     this.delays?.delete();
+    this.duplicates?.stored?.drop();
   }
 }
 
@@ -85,25 +134,24 @@ export function createIntake(
   vhost: IntakeHost,
   context: IntakeContext,
 ): Intake | null {
-  const { declaration } = exchange;
-  if (declaration.arguments.size === 0) return null;
-  const holdsBack = flagOf(declaration, 'x-delayed-exchange', vhost.name);
-  if (declaration.type !== 'x-delayed-message' && !holdsBack) return null;
-  const number = lines.get(DELAYS_LINE) ?? context.nextQueueNumber();
-  const { name, durable } = declaration;
-  const delays = new DelayLine(name, durable, number, context.queues, {
-    release: (message, keys) => vhost.release(exchange, message, keys),
-  });
-  return new Intake(delays);
-}
-
-/** A boolean argument of ours; false when it is not there. @throws BrokerError precondition-failed */
-function flagOf(declaration: ExchangeDeclaration, argument: string, vhost: string): boolean {
-  const value = declaration.arguments.get(argument);
-  if (value === undefined) return false;
-  if (value.tag === 't') return value.value;
-  throw new BrokerError(
-    'precondition-failed',
-    `invalid arg '${argument}' for exchange '${declaration.name}' in vhost '${vhost}': {unacceptable_type,${fieldTypeName(value)}}`,
-  );
+  const { name, type, durable, arguments: args } = exchange.declaration;
+  // Most have no arguments; a type that needs some says so.
+  if (args.size === 0 && !type.startsWith('x-')) return null;
+  const delaying = isDelaying(exchange.declaration, vhost.name);
+  const wanted = deduplicationOf(exchange.declaration, vhost.name);
+  if (!delaying && wanted === null) return null;
+  const { queues } = context;
+  const numberOf = (line: number): number => lines.get(line) ?? context.nextQueueNumber();
+  let delays: DelayLine | null = null;
+  if (delaying) {
+    delays = new DelayLine(name, durable, numberOf(DELAYS_LINE), queues, {
+      release: (message, keys) => vhost.release(exchange, message, keys),
+    });
+  }
+  let duplicates: Duplicates | null = null;
+  if (wanted !== null) {
+    const stored = wanted.onDisk ? new StoredKeys(numberOf(KEYS_LINE), durable, queues) : null;
+    duplicates = new Duplicates(wanted, stored, queues);
+  }
+  return new Intake(delays, duplicates, queues);
 }

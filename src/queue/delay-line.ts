@@ -7,13 +7,11 @@
 
 import { AddressReader } from '../message/address.ts';
 import { delayOf, heldMessage, keysOf, releasedMessage } from '../message/delay.ts';
-import type { Entry } from '../message/entry.ts';
 import { type Message, messageFromStored, storedBodyLength } from '../message/message.ts';
-import { EMPTY_TABLE } from '../protocol/field-table.ts';
 import type { QueueNo, StoredEntry } from '../store/store.ts';
-import type { QueueDeclaration } from './declaration.ts';
 import { DueEntries, type DueEntriesHost } from './due-entries.ts';
-import { ACCEPTED, MUST_COMMIT, type Queue, REJECTED } from './queue.ts';
+import { PublishOnly } from './publish-only.ts';
+import { ACCEPTED, MUST_COMMIT, REJECTED } from './queue.ts';
 import type { QueueContext } from './queue-context.ts';
 
 /** Messages that may wait for one exchange; what comes on top is refused. Each takes 20 bytes of memory. */
@@ -49,23 +47,18 @@ export interface DelayLineHost {
 }
 
 /** The waiting messages of one exchange. */
-export class DelayLine implements Queue, DueEntriesHost {
-  readonly name: string;
-  readonly declaration: QueueDeclaration;
+export class DelayLine extends PublishOnly implements DueEntriesHost {
   /** Its number in the store. */
   readonly number: QueueNo;
-  routeStamp = 0;
-  woken = false;
   deleted = false;
-  /** Messages that wait. */
-  messageCount = 0;
-  /** Their body bytes. */
+  /** Body bytes of the messages that wait. */
   messageBytes = 0;
   /** Messages that were held back, released and cancelled so far. */
   held = 0;
   released = 0;
   cancelled = 0;
 
+  private count = 0;
   private readonly context: QueueContext;
   private readonly host: DelayLineHost;
   private readonly entries: DueEntries;
@@ -87,20 +80,17 @@ export class DelayLine implements Queue, DueEntriesHost {
     context: QueueContext,
     host: DelayLineHost,
   ) {
-    // No queue of a client has this name: names of queues stand in deaths, and must not be taken for it.
-    this.name = `\0delayed\0${exchange}`;
-    this.declaration = {
-      name: this.name,
-      durable,
-      exclusive: false,
-      autoDelete: false,
-      arguments: EMPTY_TABLE,
-      owner: null,
-    };
+    // No queue of a client has this name.
+    super(`\0delayed\0${exchange}`, durable);
     this.number = number;
     this.context = context;
     this.host = host;
     this.entries = new DueEntries(context, number, this);
+  }
+
+  /** Messages that wait. */
+  override get messageCount(): number {
+    return this.count;
   }
 
   /** Holds a message back. Its delay is counted from now. */
@@ -111,7 +101,7 @@ export class DelayLine implements Queue, DueEntriesHost {
   /** As `publish`, for a message with further routing keys. */
   hold(message: Message, keys: readonly string[]): number {
     if (this.deleted) return ACCEPTED;
-    if (this.messageCount >= DELAYED_MAX) return REJECTED;
+    if (this.count >= DELAYED_MAX) return REJECTED;
     const delayMs = delayOf(message);
     const waiting = heldMessage(message, delayMs, keys);
     const { context } = this;
@@ -188,12 +178,12 @@ export class DelayLine implements Queue, DueEntriesHost {
   }
 
   /** Takes all waiting messages back. @returns how many */
-  purge(): number {
-    const count = this.messageCount;
+  override purge(): number {
+    const { count } = this;
     this.entries.clear();
     this.gone.clear();
     this.asked.clear();
-    this.messageCount = 0;
+    this.count = 0;
     this.messageBytes = 0;
     this.cancelled += count;
     this.context.shard.clear(this.number, this.nextPosition - 1, []);
@@ -208,7 +198,7 @@ export class DelayLine implements Queue, DueEntriesHost {
     this.entries.stop();
     this.gone.clear();
     this.asked.clear();
-    this.messageCount = 0;
+    this.count = 0;
     this.messageBytes = 0;
     this.context.shard.dropQueue(this.number);
     this.context.turn.request();
@@ -266,71 +256,28 @@ export class DelayLine implements Queue, DueEntriesHost {
   }
 
   private enter(bodyLength: number): void {
-    this.messageCount++;
+    this.count++;
     this.messageBytes += bodyLength;
   }
 
   private leave(bodyLength: number): void {
-    this.messageCount--;
+    this.count--;
     this.messageBytes -= bodyLength;
   }
-
-  // Nobody consumes from it: these have nothing to do.
-  readonly consumerCount = 0;
-  get(): Entry | null {
-    return null;
-  }
-  consume(): void {}
-  cancel(): void {}
-  unpark(): void {}
-  ack(): void {}
-  requeue(): void {}
-  reject(): void {}
-  runTurn(): void {}
 }
 
 /** A held message's further routing keys on the way to its line: a route is handed on as queues, which know no keys. */
-export class KeyedDelay implements Queue {
-  readonly name: string;
-  readonly declaration: QueueDeclaration;
-  routeStamp = 0;
-  woken = false;
+export class KeyedDelay extends PublishOnly {
   readonly line: DelayLine;
   private readonly keys: readonly string[];
 
   constructor(line: DelayLine, keys: readonly string[]) {
+    super(line.name, line.declaration.durable);
     this.line = line;
     this.keys = keys;
-    this.name = line.name;
-    this.declaration = line.declaration;
   }
 
   publish(message: Message): number {
     return this.line.hold(message, this.keys);
   }
-
-  readonly messageCount = 0;
-  readonly consumerCount = 0;
-  get(): Entry | null {
-    return null;
-  }
-  purge(): number {
-    return 0;
-  }
-  consume(): void {}
-  cancel(): void {}
-  unpark(): void {}
-  ack(): void {}
-  requeue(): void {}
-  reject(): void {}
-  runTurn(): void {}
-}
-
-/** A route that leads to nothing but waiting: for a publisher who insists on a queue, it leads nowhere now. */
-export function isOnlyHeld(queues: readonly Queue[]): boolean {
-  for (let i = 0; i < queues.length; i++) {
-    const queue = queues[i]!;
-    if (!(queue instanceof DelayLine || queue instanceof KeyedDelay)) return false;
-  }
-  return true;
 }

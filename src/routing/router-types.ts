@@ -23,6 +23,8 @@ const MAKERS: ReadonlyMap<string, RouterMaker> = new Map<string, RouterMaker>([
   ['x-delayed-message', delayedRouter],
   ['x-consistent-hash', (args) => new ConsistentHashRouter(args)],
   ['x-local-random', () => new LocalRandomRouter()],
+  // Message deduplication plugin: what is no duplicate goes to all destinations.
+  ['x-message-deduplication', () => new FanoutRouter()],
   ['x-modulus-hash', () => new ModulusHashRouter()],
   ['x-random', () => new RandomRouter()],
   ['x-recent-history', (args) => new RecentHistoryRouter(args)],

@@ -1,0 +1,90 @@
+// Keys that were seen: what deduplication remembers of messages. Bounded by number, and each key by time where that is asked for.
+// Owns the memory, and which key goes first. Knows no message. In memory, or in the store too (`KeyLog`).
+// Invariant: never more keys than `sizeMax`; the oldest goes first.
+
+import type { Clock } from '../base/clock.ts';
+
+/** Keys that any one memory may hold, whatever is asked for: an entry takes some 150 bytes. */
+export const KEYS_MAX = 10_000_000;
+
+/** Where keys are written down, so that they outlive a restart. */
+export interface KeyLog {
+  /** @param expiresAt in ms since the epoch, 0 for never. @returns where it is */
+  write(key: string, expiresAt: number): number;
+  remove(position: number): void;
+}
+
+/** What is known of a key. */
+interface Known {
+  /** In ms since the epoch; Infinity for never. */
+  readonly expiresAt: number;
+  /** Where it is written down; 0 for nowhere. */
+  readonly position: number;
+}
+
+/** Keys in the order in which they were seen. */
+export class KnownKeys {
+  private readonly keys = new Map<string, Known>();
+  private readonly sizeMax: number;
+  private readonly clock: Clock;
+  private readonly log: KeyLog | null;
+
+  constructor(sizeMax: number, clock: Clock, log: KeyLog | null = null) {
+    this.sizeMax = Math.min(sizeMax, KEYS_MAX);
+    this.clock = clock;
+    this.log = log;
+  }
+
+  /** Keys that are remembered, some perhaps longer than they have to be. */
+  get size(): number {
+    return this.keys.size;
+  }
+
+  /** Remembers the key for `ttlMs`, Infinity for as long as there is room. @returns false when it was known */
+  add(key: string, ttlMs: number): boolean {
+    const { keys } = this;
+    const now = this.clock.now();
+    const known = keys.get(key);
+    if (known !== undefined) {
+      if (known.expiresAt > now) return false;
+      this.drop(key, known);
+    }
+    this.makeRoom(now);
+    const expiresAt = now + ttlMs;
+    const position =
+      this.log === null ? 0 : this.log.write(key, ttlMs === Number.POSITIVE_INFINITY ? 0 : expiresAt);
+    keys.set(key, { expiresAt, position });
+    return true;
+  }
+
+  /** Forgets one key. */
+  delete(key: string): void {
+    const known = this.keys.get(key);
+    if (known !== undefined) this.drop(key, known);
+  }
+
+  /** Forgets all, without a word to the log. */
+  clear(): void {
+    this.keys.clear();
+  }
+
+  /** Recovery: a key that was written down; in the order of positions. @param expiresAt 0 for never */
+  restore(key: string, expiresAt: number, position: number): void {
+    this.keys.set(key, { expiresAt: expiresAt === 0 ? Number.POSITIVE_INFINITY : expiresAt, position });
+  }
+
+  /** The oldest goes when there is no room; some that have expired go besides, so that they do not stay for want of room only. */
+  private makeRoom(now: number): void {
+    let looks = 2;
+    for (const [key, known] of this.keys) {
+      const isFull = this.keys.size >= this.sizeMax;
+      if (!isFull && (looks-- === 0 || known.expiresAt > now)) return;
+      this.drop(key, known);
+    }
+  }
+
+  private drop(key: string, { position }: Known): void {
+    this.keys.delete(key);
+    if (position !== 0) this.log!.remove(position);
+  }
+}
