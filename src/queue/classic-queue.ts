@@ -24,6 +24,8 @@ import { Line, type LineHost } from './line.ts';
 import type { Ordering } from './ordering.ts';
 import { orderingOf } from './ordering-lines.ts';
 import { isTooLong, wouldBeTooLong } from './overflow.ts';
+import type { QueueContents } from './peek.ts';
+import { type ContentsHost, LineContents } from './peek-lines.ts';
 import { isWaiting } from './place.ts';
 import {
   ACCEPTED,
@@ -43,7 +45,7 @@ const WORK_LEFT = 1;
 const MARK_MISSING = 2;
 
 /** A first-in first-out queue, or one such line for each priority (x-queue-type classic). */
-export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
+export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, ContentsHost {
   readonly name: string;
   readonly declaration: QueueDeclaration;
   options: QueueOptions;
@@ -79,7 +81,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
   /** All lines. */
   private readonly lines: Line[];
   /** Who holds which ordering key; null in a queue without them. */
-  private ordering: Ordering | null = null;
+  ordering: Ordering | null = null;
   private readonly expiry: Expiry;
   private readonly idle: IdleLimit;
   /** Its deliveries are counted: it has a delivery limit, or tells consumers. */
@@ -230,6 +232,19 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost {
   wouldRefuse(message: Message): boolean {
     const { options } = this;
     return !this.deleted && options.bounded && options.overflow !== 'drop-head' && this.refuses(message);
+  }
+
+  contents(): QueueContents {
+    return new LineContents(this, this.context.shard);
+  }
+
+  linesInOrder(): readonly Line[] {
+    return this.lines.length === 1 ? this.lines : [...this.lines].sort((a, b) => b.level - a.level);
+  }
+
+  takenOut(entry: Entry | null): void {
+    if (entry !== null) this.ordering?.ended(entry);
+    this.wake();
   }
 
   /**

@@ -242,8 +242,12 @@ export class Ordering {
     this.byRank = null;
     this.backlogs.clear();
     this.later.clear();
-    for (const [entry, { where }] of this.known)
-      if (where === IN_QUEUE || where === PARKED) this.known.delete(entry);
+    for (const [entry, known] of this.known) {
+      if (known.where === HELD) continue;
+      // What waits for a retry goes too.
+      if (known.where === RETRYING) this.letGo(known);
+      this.known.delete(entry);
+    }
     for (const key of this.keys.values()) {
       key.triedFor = null;
       key.candidate = null;

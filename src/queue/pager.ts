@@ -39,6 +39,8 @@ export class Pager {
   private epoch = 0;
   /** Positions at or behind `from` that are not cold any more, and may still be read. */
   private readonly taken = new Set<number>();
+  /** Reads of others under way, of people who look into the queue. */
+  private lookers = 0;
   /** Those of `taken` that left the store while a read was under way. */
   private readonly settledMeanwhile: number[] = [];
   private readonly shard: Shard;
@@ -81,8 +83,18 @@ export class Pager {
   /** An entry left the store: if it was taken from here, it cannot be read again. */
   settled(position: number): void {
     if (this.taken.size === 0) return;
-    if (this.reading) this.settledMeanwhile.push(position);
+    if (this.reading || this.lookers !== 0) this.settledMeanwhile.push(position);
     else this.taken.delete(position);
+  }
+
+  /** Somebody else reads of the store: until `lookEnds` what he may find although it left is remembered, and `has` tells the truth. */
+  lookBegins(): void {
+    this.lookers++;
+  }
+
+  lookEnds(): void {
+    this.lookers--;
+    if (!this.reading) this.forgetSettled();
   }
 
   /** Forgets everything cold. */
@@ -138,11 +150,15 @@ export class Pager {
 
   private passTo(position: number): void {
     this.from = position;
+    const { taken } = this;
+    if (taken.size !== 0) for (const each of taken) if (each < position) taken.delete(each);
+    this.forgetSettled();
+  }
+
+  private forgetSettled(): void {
+    if (this.lookers !== 0) return;
     const { taken, settledMeanwhile } = this;
-    if (taken.size !== 0) {
-      for (const each of taken) if (each < position) taken.delete(each);
-      for (let i = 0; i < settledMeanwhile.length; i++) taken.delete(settledMeanwhile[i]!);
-    }
+    for (let i = 0; i < settledMeanwhile.length; i++) taken.delete(settledMeanwhile[i]!);
     settledMeanwhile.length = 0;
   }
 

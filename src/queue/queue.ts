@@ -8,6 +8,7 @@ import type { FieldTable } from '../protocol/field-table.ts';
 import type { Destination } from '../routing/router.ts';
 import type { QueueNo, StoredEntry } from '../store/store.ts';
 import type { QueueDeclaration } from './declaration.ts';
+import type { QueueContents } from './peek.ts';
 import type { QueueOptions } from './queue-options.ts';
 
 /** Outcome flags of `Queue.publish`. */
@@ -92,6 +93,8 @@ export interface DeclaredQueue extends Queue {
   resume(): void;
   /** It is used (a declaration, passive too, or a get): x-expires counts from now. */
   touch(): void;
+  /** Its messages, for people who look into it or take single ones out. */
+  contents(): QueueContents;
   /** Does what the turn would do, before a client looks. */
   catchUp(): void;
   /** False while the next entry has to be fetched or marked first; `ready` is called when it is worth asking again. */

@@ -19,6 +19,8 @@ import { withLongHeader } from '../message/splice.ts';
 import type { CommitWaiter } from '../store/commits.ts';
 import { type QueueNo, type StoredEntry, StoreError, type Ticket } from '../store/store.ts';
 import type { QueueDeclaration } from './declaration.ts';
+import type { QueueContents } from './peek.ts';
+import { StreamContents } from './peek-stream.ts';
 import { ACCEPTED, type Consumer, type DeclaredQueue, MUST_COMMIT, type QueueCounters } from './queue.ts';
 import type { QueueContext, QueueHost } from './queue-context.ts';
 import { type PolicyKeys, type QueueOptions, queueOptions } from './queue-options.ts';
@@ -181,6 +183,10 @@ export class StreamQueue implements DeclaredQueue, CommitWaiter, ReaderHost, Run
   *consumerOffsets(): IterableIterator<{ name: string; offset: number }> {
     for (const { name, position } of this.bookmarks)
       yield { name, offset: this.numbering.offsetAt(position + 1) };
+  }
+
+  contents(): QueueContents {
+    return new StreamContents(this, this.context.shard);
   }
 
   // ── publishing ──
