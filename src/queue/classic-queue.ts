@@ -9,6 +9,7 @@
 // - Every entry that a channel holds has its line as its owner.
 
 import { assert } from '../base/assert.ts';
+import { BrokerError } from '../base/errors.ts';
 import type { DeathReason } from '../message/death.ts';
 import { Entry } from '../message/entry.ts';
 import type { Message } from '../message/message.ts';
@@ -279,6 +280,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     const entry = ordering === null ? this.head() : this.headForGet(ordering);
     if (entry === null || !this.mayDeliver(entry)) {
       if (this.messageCount === 0) this.counters.getEmpty++;
+      else if (entry === null && this.top.pager.failed) throw this.unreadable();
       return null;
     }
     const line = lineOf(entry);
@@ -308,6 +310,8 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     const entry = ordering === null ? this.head() : this.headForGet(ordering);
     if (entry === null ? this.messageCount === 0 : this.mayDeliver(entry)) return true;
     const { pager } = this.top;
+    // A get that waited would wait for ever.
+    if (entry === null && pager.failed) return true;
     pager.bringBack();
     // Everything that could be had is parked: whoever asks is told that there is nothing for him.
     if (entry === null && ordering !== null && ordering.parkedCount !== 0 && !this.woken && !pager.isReading)
@@ -460,6 +464,11 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   /** Nothing of what is cold in a line will come: whoever waits for it is told. */
   readFailed(): void {
     this.wake();
+  }
+
+  /** RabbitMQ: a get from a queue that has failed inside ends with 541. That it has no messages would be untrue. */
+  private unreadable(): BrokerError {
+    return new BrokerError('internal-error', `the messages of queue '${this.name}' cannot be read back`);
   }
 
   // ── the lines ──

@@ -48,7 +48,10 @@ export interface Queue extends Destination, EntryOwner, Wakeable {
   publish(message: Message): number;
   /** It would refuse the message now. Not there: it never refuses any. */
   wouldRefuse?(message: Message): boolean;
-  /** Takes the next entry as a delivery of basic.get; null when nothing is ready. */
+  /**
+   * Takes the next entry as a delivery of basic.get; null when nothing is ready.
+   * @throws BrokerError internal-error when what is ready cannot be read
+   */
   get(noAck: boolean): Entry | null;
   consume(consumer: Consumer): void;
   cancel(consumer: Consumer): void;
