@@ -63,4 +63,29 @@ export const typesRules: readonly Rule[] = [
     id: '5.2.type-known',
     text: 'A redeclare compares the arguments that the type of the existing queue knows, in the order of that type.',
   },
+  {
+    id: '5.4.quorum-delete',
+    text: 'A quorum queue is not deleted with if-unused or if-empty: 540.',
+  },
+  {
+    id: '6.2.quorum-global-qos',
+    text: 'A quorum queue has no consumer on a channel with a prefetch of the whole channel: 540.',
+  },
+  {
+    id: '6.2.quorum-exclusive',
+    text: 'An exclusive consumer of a quorum queue is the only one: 403.',
+    difference: {
+      rabbitmq: 'takes the exclusive consumer as any other',
+      ours: 'refuses it beside others, and others beside it, as on a classic queue',
+      reason: 'Whoever asks to be the only consumer must not believe that he is when he is not.',
+    },
+  },
+  {
+    id: '6.2.foreign-argument',
+    text: 'Arguments of stream consumers are refused on other queues: 406.',
+  },
+  {
+    id: '6.4.quorum-sac',
+    text: 'basic.get from a quorum queue with a single active consumer is refused with 405.',
+  },
 ];
