@@ -3,7 +3,7 @@
 // Must not touch users it did not make.
 import { execFile } from 'node:child_process';
 import { afterAll, beforeAll, TestRunner } from 'vitest';
-import { type Target, useTarget } from './target.ts';
+import { type BrokerSettings, type Target, useTarget } from './target.ts';
 
 /** What a user may do in one vhost. */
 export interface AccountPermissions {
@@ -33,16 +33,16 @@ export interface Account {
 const NODE_NAME = process.env['CONFORMANCE_RABBITMQ_NODE'] ?? 'rabbit@localhost';
 
 /** A text as Erlang source in figures, which no shell on the way can change. */
-const binary = (text: string): string => `<<${[...Buffer.from(text)].join(',')}>>`;
+export const binary = (text: string): string => `<<${[...Buffer.from(text)].join(',')}>>`;
 
-/** Runs Erlang in the RabbitMQ node. Rejects with what rabbitmqctl said. */
-function evaluate(expressions: readonly string[]): Promise<void> {
+/** Runs Erlang in the RabbitMQ node. Fulfilled with what the last expression gave, as text; rejects with what rabbitmqctl said. */
+export function evaluate(expressions: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     execFile(
       'rabbitmqctl',
       ['-n', NODE_NAME, 'eval', `${expressions.join(', ')}.`],
       (error, stdout, stderr) => {
-        if (error === null) resolve();
+        if (error === null) resolve(stdout);
         else reject(new Error(stderr || stdout || error.message));
       },
     );
@@ -85,8 +85,9 @@ export class Accounts {
 export function useAccounts(
   accounts: readonly Account[],
   vhosts: readonly string[] = [],
+  settings: BrokerSettings = {},
 ): { target: Target; accounts: Accounts } {
-  const target = useTarget({ users: accounts, vhosts });
+  const target = useTarget({ ...settings, users: accounts, vhosts });
   const made = new Accounts();
   let remove: string[] = [];
   beforeAll(async () => {

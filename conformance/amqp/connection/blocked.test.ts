@@ -171,3 +171,27 @@ rule(
   },
   { ownOnly: OWN_ONLY },
 );
+
+rule(
+  '14.alarm-no-error',
+  'declares, gets and acks go on during both alarms; what is published waits',
+  async (target) => {
+    const reader = await target.openWithChannel();
+    const publisher = await target.openWithChannel();
+    const queue = await queueFor(reader, target);
+    publisher.send(publish(1, '', queue, 'before'));
+    await publisher.expectQuiet(1);
+    const other = await target.openWithChannel();
+    await during(target, ['memory', 'disk'], async () => {
+      publisher.send(publish(1, '', queue, 'during'));
+      await publisher.expect('connection.blocked', 0);
+      await other.call(1, 'queue.declare', { queue: target.name('more'), exclusive: true });
+      expect((await reader.get(1, queue)).body.toString()).toBe('before');
+      await other.expectQuiet(1);
+    });
+    await publisher.expect('connection.unblocked', 0);
+    await publisher.expectQuiet(1);
+    expect((await reader.get(1, queue)).body.toString()).toBe('during');
+  },
+  { ownOnly: OWN_ONLY },
+);
