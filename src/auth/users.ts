@@ -221,8 +221,7 @@ export class Users {
   /** Sets limits of a user, those that are named. @throws BrokerError not-found; precondition-failed with RabbitMQ's texts */
   setLimits(name: string, limits: Json): void {
     const user = this.#mustExist(name);
-    const errors = memberErrors('user-limits', LIMITS, limits);
-    if (errors.length > 0) throw new BrokerError('precondition-failed', errors.join('\n'));
+    checkUserLimits(limits);
     this.put({ ...user, limits: { ...user.limits, ...(limits as Readonly<Record<string, number>>) } });
   }
 
@@ -247,6 +246,12 @@ export class Users {
     this.generation += 1;
     for (const listener of this.#listeners) listener.permissionsChanged(user, vhost);
   }
+}
+
+/** @throws BrokerError precondition-failed with RabbitMQ's texts for limits that there are not */
+export function checkUserLimits(limits: Json): void {
+  const errors = memberErrors('user-limits', LIMITS, limits);
+  if (errors.length > 0) throw new BrokerError('precondition-failed', errors.join('\n'));
 }
 
 /** The map under `key`, made when it is not there. */

@@ -11,6 +11,7 @@ import {
   userFromImport,
 } from '../auth/definitions.ts';
 import { isHashingAlgorithm } from '../auth/password.ts';
+import { checkUserLimits } from '../auth/users.ts';
 import { BrokerError } from '../base/errors.ts';
 import { plainJson } from '../base/exact-json.ts';
 import type { Json } from '../base/terms.ts';
@@ -67,12 +68,11 @@ export async function importDefinitions(
 /** RabbitMQ: a file of one vhost does not say where its objects belong. @throws BrokerError precondition-failed */
 function assertWhole(file: DefinitionsFile): void {
   for (const list of ['queues', 'exchanges', 'bindings'] as const) {
-    const orphan = (file[list] ?? []).findIndex(({ vhost }) => vhost === undefined);
+    const elements = file[list] ?? [];
+    const orphan = elements.findIndex(({ vhost }) => vhost === undefined);
     if (orphan < 0) continue;
-    throw definitionsError(
-      `${list}[${orphan}]`,
-      'vhost is missing: a file of a single virtual host has to be imported into a virtual host',
-    );
+    const text = 'vhost is missing: a file of a single virtual host has to be imported into a virtual host';
+    throw placed(`${list}[${orphan}]`, elements[orphan]!, definitionsError('', text));
   }
 }
 
@@ -110,7 +110,7 @@ class DefinitionsImport {
             if (list === 'users') await this.importUser(element);
             else this.importOne(list, new DefinitionReader(place, element));
           } catch (error) {
-            throw placed(place, error);
+            throw placed(place, element, error);
           }
           if (++objects % RUN_OBJECTS === 0) await this.pause();
         }
@@ -188,6 +188,7 @@ class DefinitionsImport {
     const given = user['hashing_algorithm'];
     // RabbitMQ: files of old versions do not say how a password was hashed.
     const withAlgorithm = given === undefined && this.isBefore36 ? { ...user, hashing_algorithm: MD5 } : user;
+    checkUserLimits((user['limits'] ?? {}) as Json);
     const wanted = typeof given === 'string' && isHashingAlgorithm(given) ? given : undefined;
     this.node.users.put(await userFromImport(withAlgorithm, wanted));
     this.usersChanged = true;
@@ -382,8 +383,19 @@ function textOf(key: string, value: unknown): string {
   return value;
 }
 
-/** A refusal with the place in front, once. */
-function placed(place: string, error: unknown): unknown {
-  if (!(error instanceof BrokerError) || error.message.startsWith(place)) return error;
-  return new BrokerError(error.reason, `${place}: ${error.message}`);
+/** Characters of a name that are repeated in a refusal. */
+const SHOWN_NAME_MAX = 80;
+
+/** A refusal with the place in front, and the name of the object if the refusal does not say it. */
+function placed(place: string, { name }: JsonObject, error: unknown): unknown {
+  if (!(error instanceof BrokerError)) return error;
+  const rest = error.message.startsWith(place) ? error.message.slice(place.length) : `: ${error.message}`;
+  const isSaid =
+    typeof name !== 'string' ||
+    name === '' ||
+    !rest.startsWith(':') ||
+    rest.includes(`'${name}'`) ||
+    rest.includes(`"${name}"`);
+  const who = isSaid ? '' : ` '${name.slice(0, SHOWN_NAME_MAX)}'`;
+  return new BrokerError(error.reason, place + who + rest);
 }

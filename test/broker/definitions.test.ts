@@ -111,7 +111,7 @@ describe('a broker that is started with definitions', () => {
     expect(await refusal(broken)).toMatch(`the definitions file ${broken}: not JSON: `);
     const wrong = file({ queues: [{ ...QUEUE, vhost: 'nowhere' }] });
     expect(await refusal(wrong)).toBe(
-      `the definitions file ${wrong}: queues[0]: Please create virtual host "nowhere" prior to importing definitions.`,
+      `the definitions file ${wrong}: queues[0] 'q': Please create virtual host "nowhere" prior to importing definitions.`,
     );
     const policy = file({ policies: [{ name: 'p', vhost: '/', pattern: '', definition: {} }] });
     expect(await refusal(policy)).not.toContain('\n');

@@ -7,7 +7,7 @@ import { startBroker } from '../broker/support.ts';
 import { SeededRandom } from '../support/faulty-engine.ts';
 
 const SEED = Number(process.env['DEFINITIONS_SEED'] ?? Date.now() % 1_000_000);
-const ROUNDS = Number(process.env['DEFINITIONS_ROUNDS'] ?? 400);
+const ROUNDS = Number(process.env['DEFINITIONS_ROUNDS'] ?? 250);
 const ROUNDS_PER_START = 50;
 
 const FILE = readFileSync(new URL('../fixtures/definitions-of-rabbitmq-3.10.json', import.meta.url), 'utf8');
