@@ -156,8 +156,10 @@ export class Link implements ScannerSink {
     await this.call(wire.basicConsume(CHANNEL, queue, tag, ackEvery === 0), wire.BASIC_CONSUME_OK);
   }
 
-  async declareStream(name: string): Promise<void> {
-    await this.call(wire.streamDeclare(CHANNEL, name), wire.QUEUE_DECLARE_OK);
+  /** Declares a stream; returns how many messages it has. */
+  async declareStream(name: string): Promise<number> {
+    const payload = await this.call(wire.streamDeclare(CHANNEL, name), wire.QUEUE_DECLARE_OK);
+    return payload.readUInt32BE(5 + payload[4]!);
   }
 
   /** Reads a stream from 'first', 'last' or 'next' on, with a basic.ack for every `ackEvery` deliveries. */

@@ -42,6 +42,8 @@ export const TAIL_BYTES_MAX = 8 * 1024 * 1024;
 const TAIL_TIDY_BYTES = TAIL_BYTES_MAX / 8;
 /** Messages that one reader looks at before the next one has its turn: enough for one write to its socket. */
 export const READER_SLICE = 256;
+/** A stream's share of a turn grows with its readers, up to so many. */
+const TURN_READERS_MAX = 4;
 /** Number of a stream's second content in the store: the bookmarks. */
 const BOOKMARKS_LINE = 1;
 
@@ -335,7 +337,9 @@ export class StreamQueue implements DeclaredQueue, CommitWaiter, ReaderHost, Run
     if (this.deleted) return;
     if (this.retentionDue) this.retain();
     const { line } = this;
-    let left = this.paused ? 0 : this.context.deliveriesPerTurn;
+    // As many readers of as many queues would have a turn each.
+    const readers = Math.min(this.readers.size, TURN_READERS_MAX);
+    let left = this.paused ? 0 : this.context.deliveriesPerTurn * readers;
     for (let n = line.length; n > 0; n--) {
       const reader = line.shift()!;
       if (reader.place !== IN_LINE) continue;
