@@ -4,7 +4,7 @@
 // is empty and the broker's count of channels has been given back.
 
 import type { BrokerNode } from '../node/node.ts';
-import { CHANNEL_OPEN, NOT_ALLOWED } from '../protocol/constants.ts';
+import { NOT_ALLOWED } from '../protocol/constants.ts';
 import type { FrameWriter } from '../protocol/frame-writer.ts';
 import { encodeChannelOpenOk } from '../protocol/methods.ts';
 import { Channel } from './channel.ts';
@@ -134,7 +134,7 @@ export class ChannelTable implements ReplyHost {
     this.connection.failed(error);
   }
 
-  /** RabbitMQ: channels are counted, whatever their numbers. */
+  /** RabbitMQ: channels are counted, whatever their numbers, and no method is blamed. */
   private assertRoom(): void {
     const open = this.channels.size;
     const { channelMax } = this.connection;
@@ -142,10 +142,10 @@ export class ChannelTable implements ReplyHost {
       throw new AmqpError(
         NOT_ALLOWED,
         `number of channels opened (${open}) has reached the negotiated channel_max (${channelMax})`,
-        CHANNEL_OPEN,
+        0,
       );
     }
     const refusal = this.node.limits.channelRefusal(this.connection.username);
-    if (refusal !== null) throw new AmqpError(NOT_ALLOWED, refusal, CHANNEL_OPEN);
+    if (refusal !== null) throw new AmqpError(NOT_ALLOWED, refusal, 0);
   }
 }

@@ -38,8 +38,8 @@ describe('channels', () => {
     expect(close!.fields).toMatchObject({
       replyCode: 530,
       replyText: 'NOT_ALLOWED - number of channels opened (2) has reached the negotiated channel_max (2)',
-      classId: 20,
-      methodId: 10,
+      classId: 0,
+      methodId: 0,
     });
   });
 
@@ -52,8 +52,8 @@ describe('channels', () => {
       replyCode: 530,
       replyText:
         "NOT_ALLOWED - number of channels opened on node 'test' has reached the maximum allowed limit of 3",
-      classId: 20,
-      methodId: 10,
+      classId: 0,
+      methodId: 0,
     });
     // The refused connection gave its channel back.
     expect(world.node.limits.channels).toBe(2);

@@ -179,6 +179,7 @@ rule('1.13.channel-max', 'one channel more than negotiated is refused', async (t
   expectReason(await client.expectConnectionClose(), {
     code: 530,
     text: 'number of channels opened (3) has reached the negotiated channel_max (3)',
+    method: [0, 0],
   });
 });
 
