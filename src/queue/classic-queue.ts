@@ -18,6 +18,8 @@ import type { QueueNo, StoredEntry } from '../store/store.ts';
 import { ConsumerGroup } from './consumer-group.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { QueueDeclaration } from './declaration.ts';
+import { afterTheFirst } from './dropped-duplicate.ts';
+import { Duplicates } from './duplicates.ts';
 import { Expiry, NOW_OR_NEVER } from './expiry.ts';
 import { IdleLimit } from './idle-limit.ts';
 import { LEVELS_MAX, Levels } from './levels.ts';
@@ -83,6 +85,8 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   private readonly lines: Line[];
   /** Who holds which ordering key; null in a queue without them. */
   ordering: Ordering | null = null;
+  /** What of its messages is remembered; null where they may be alike. */
+  readonly duplicates: Duplicates | null;
   private readonly expiry: Expiry;
   private readonly idle: IdleLimit;
   /** Its deliveries are counted: it has a delivery limit, or tells consumers. */
@@ -111,6 +115,8 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     this.host = host;
     this.group = new ConsumerGroup(this.options.singleActiveConsumer);
     this.levels = this.options.priorityMax > 0 ? new Levels() : null;
+    const { deduplication } = this.options;
+    this.duplicates = deduplication === null ? null : new Duplicates(deduplication, context.clock);
     this.base = new Line(this, 0, number, context, this.levels);
     this.lines = [this.base];
     this.levels?.add(this.base);
@@ -213,6 +219,8 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       this.deadLetter(message, 'expired');
       return durable ? MUST_COMMIT : ACCEPTED;
     }
+    if (this.duplicates !== null && !this.duplicates.admits(message))
+      return durable ? afterTheFirst(context) : ACCEPTED;
     const entry = new Entry(line, message, line.nextPosition++);
     entry.expiresAt = expiresAt;
     if (durable) {
@@ -409,9 +417,16 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       if (line.held !== null) count += line.held.clear();
       line.clear();
     }
+    if (this.duplicates !== null) this.forgetDuplicates(this.duplicates);
     // A basic.get may have been waiting for what is gone now.
     if (this.getters.length !== 0) this.wake();
     return count;
+  }
+
+  private forgetDuplicates(duplicates: Duplicates): void {
+    duplicates.purged();
+    for (let i = 0; i < this.lines.length; i++)
+      for (const { message } of this.lines[i]!.unacked) duplicates.holds(message);
   }
 
   /** Ends the queue: consumers are told, its content is forgotten, later settles of its deliveries do nothing. */
@@ -557,7 +572,10 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       const deadline = line.nextDeadline;
       if (deadline < next) next = deadline;
     }
-    if (next !== Number.POSITIVE_INFINITY) this.expiry.watch(next);
+    if (next === Number.POSITIVE_INFINITY) return;
+    this.expiry.watch(next);
+    // Past already: no timer has to say so.
+    if (this.expiry.isTime) this.wake();
   }
 
   expiredCold(message: Message | null): boolean {
@@ -704,7 +722,9 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
    */
   private bury(entry: Entry, reason: DeathReason): void {
     const line = lineOf(entry);
-    if (this.handOn(entry, reason)) line.remove(entry);
+    // Its dead letter may come back to this very queue.
+    if (this.duplicates !== null) this.duplicates.left(entry.message);
+    if (this.handOn(entry, reason)) line.discard(entry);
     else line.heldBack().keep(entry, reason);
     this.ordering?.ended(entry);
   }

@@ -101,6 +101,9 @@ const CHECKS: ReadonlyMap<string, Check> = new Map<string, Check>([
   ['x-retry-delay-max', duration],
   ['x-ordering-key', name],
   ['x-message-deduplication', bool],
+  ['x-cache-size', positive],
+  ['x-cache-ttl', positiveDuration],
+  ['x-deduplication-header', name],
 ]);
 
 /** Arguments of ours that queues with consumers who settle messages know. */
@@ -111,6 +114,9 @@ const OWN = [
   'x-retry-delay-max',
   'x-ordering-key',
   'x-message-deduplication',
+  'x-cache-size',
+  'x-cache-ttl',
+  'x-deduplication-header',
 ];
 
 /** Arguments that a type knows, in the order in which RabbitMQ compares them on redeclaration; ours last. */

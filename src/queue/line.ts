@@ -14,6 +14,7 @@ import { type Message, storedBodyLength } from '../message/message.ts';
 import type { QueueNo, StoredEntry } from '../store/store.ts';
 import { Deadlines, type DeadlinesHost } from './deadlines.ts';
 import { DeliveryMark } from './delivery-mark.ts';
+import type { Duplicates } from './duplicates.ts';
 import { EntryLog } from './entry-log.ts';
 import { HeldBack, type HeldBackHost } from './held-back.ts';
 import type { Levels } from './levels.ts';
@@ -22,13 +23,15 @@ import { EARLY, PARKED, WAITING } from './place.ts';
 import type { QueueContext } from './queue-context.ts';
 import type { QueueOptions } from './queue-options.ts';
 import { ReadyList } from './ready-list.ts';
-import { isHeldBack, living } from './tries.ts';
+import { deathOf, isHeldBack, living } from './tries.ts';
 import { UnackedList } from './unacked-list.ts';
 
 /** The queue, as far as its lines need it. */
 export interface LineHost extends EntryOwner, HeldBackHost {
   readonly name: string;
   readonly options: QueueOptions;
+  /** What of its messages is remembered; null where they may be alike. */
+  readonly duplicates: Duplicates | null;
   /** Lines among which the queue's share of the memory is divided. */
   readonly lineCount: number;
   wake(): void;
@@ -65,6 +68,7 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   deadlines: Deadlines | null = null;
   /** What waits for a retry, and dead letters that wait to be taken; null until there are any. */
   held: HeldBack | null = null;
+  private readonly duplicates: Duplicates | null;
   private readonly queue: LineHost;
   private readonly context: QueueContext;
   /** Told when the line fills and empties; null in a plain queue. */
@@ -72,6 +76,7 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
 
   constructor(queue: LineHost, level: number, number: QueueNo, context: QueueContext, levels: Levels | null) {
     this.queue = queue;
+    this.duplicates = queue.duplicates;
     this.level = level;
     this.number = number;
     this.context = context;
@@ -165,8 +170,14 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
     this.counted(-1, -bodyLength);
   }
 
-  /** The record of an entry that is settled for good, or given up, leaves the store. */
+  /** An entry is settled for good. */
   remove(entry: Entry): void {
+    if (this.duplicates !== null) this.duplicates.left(entry.message);
+    this.discard(entry);
+  }
+
+  /** The record of an entry that is settled, or given up, leaves the store. */
+  discard(entry: Entry): void {
     if (entry.stored) this.forget(entry.position);
   }
 
@@ -248,12 +259,14 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
 
   due(position: number, bodyLength: number, stored: StoredEntry | null): void {
     this.takeCold(position, bodyLength);
-    if (this.queue.expiredCold(stored === null ? null : this.log.read(stored))) this.forget(position);
+    const message = stored === null ? null : this.log.read(stored);
+    if (this.duplicates !== null && message !== null) this.duplicates.left(message);
+    if (this.queue.expiredCold(message)) this.forget(position);
     else this.heldBack().keepStored(position, stored!.tries, bodyLength, 'expired');
   }
 
   get keepsDead(): boolean {
-    return this.queue.options.deadLetterExchange !== null;
+    return this.queue.options.deadLetterExchange !== null || this.duplicates !== null;
   }
 
   /** The line's deadlines, just before something comes to its back. */
@@ -294,6 +307,8 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
     const { memory } = this.context;
     for (let i = 0; i < run.length; i++) {
       const stored = run[i]!;
+      if (this.duplicates !== null && deathOf(stored.tries) === null)
+        this.duplicates.holds(this.log.read(stored));
       if (isHeldBack(stored)) this.restoreHeldBack(stored);
       else if (this.pager.count === 0 && !memory.exceededBy(this.hotBytes * this.queue.lineCount))
         this.push(this.entryOf(stored));

@@ -9,6 +9,7 @@ import { AddressReader } from '../message/address.ts';
 import type { Entry } from '../message/entry.ts';
 import { type Message, messageInPlace } from '../message/message.ts';
 import type { QueueNo, Shard, StoredEntry } from '../store/store.ts';
+import type { Duplicates } from './duplicates.ts';
 import type { Line } from './line.ts';
 import type { Ordering } from './ordering.ts';
 import {
@@ -30,6 +31,8 @@ export interface ContentsHost {
   /** Its lines in the order of delivery. */
   linesInOrder(): readonly Line[];
   readonly ordering: Ordering | null;
+  /** What of its messages is remembered; null where they may be alike. */
+  readonly duplicates: Duplicates | null;
   /** Deleted: there is nothing in it any more. */
   readonly deleted: boolean;
   /** An entry was taken out of the middle. */
@@ -51,6 +54,10 @@ export class LineContents implements QueueContents {
   constructor(queue: ContentsHost, shard: Shard) {
     this.queue = queue;
     this.shard = shard;
+  }
+
+  get parkedCount(): number {
+    return this.queue.ordering?.parkedCount ?? 0;
   }
 
   walk(request: WalkRequest, visit: Visit, done: (error: Error | null, end: WalkEnd) => void): void {
@@ -137,6 +144,7 @@ export class LineContents implements QueueContents {
     const { position } = stored;
     const message = line.log.read(stored);
     line.takeCold(position, message.bodyLength);
+    if (queue.duplicates !== null) queue.duplicates.left(message);
     queue.takenOut(null);
     // An index of deadlines may have it still: then the pager goes on knowing that it was taken.
     if (line.deadlines === null) line.forget(position);

@@ -2,6 +2,7 @@
 // Owns the reading of arguments that were checked already (declaration.ts), and which of argument and policy holds: every option names
 // its rule. Not available by policy (RabbitMQ): type, priorities, single active consumer.
 
+import { DEDUPLICATION_HEADER } from '../message/deduplication.ts';
 import type { FieldTable } from '../protocol/field-table.ts';
 import { ageMs } from './stream-age.ts';
 
@@ -22,6 +23,18 @@ export interface RetryOptions {
   readonly multiplier: number;
   /** Longest wait, in milliseconds. */
   readonly delayMaxMs: number;
+}
+
+/** Messages that are like one before are dropped (x-message-deduplication). */
+export interface DeduplicationOptions {
+  /** Header by which they are compared (x-deduplication-header). */
+  readonly header: string;
+  /** Messages that are remembered (x-cache-size). */
+  readonly sizeMax: number;
+  /** For how long, in milliseconds (x-cache-ttl). */
+  readonly ttlMs: number;
+  /** They are remembered when they have left the queue too. */
+  readonly afterwards: boolean;
 }
 
 /** Frozen options of one queue. Infinity where there is no limit, null where there is none at all. */
@@ -50,6 +63,8 @@ export interface QueueOptions {
   readonly retry: RetryOptions | null;
   /** Header whose equal values are never in two consumers' hands at once (x-ordering-key). */
   readonly orderingKey: string | null;
+  /** Null where messages may be alike. */
+  readonly deduplication: DeduplicationOptions | null;
   /** How long a stream keeps its messages, in milliseconds (x-max-age). */
   readonly maxAgeMs: number;
   /** Bytes of one segment of a stream (x-stream-max-segment-size-bytes). */
@@ -63,6 +78,8 @@ export type PolicyKeys = ReadonlyMap<string, string | number>;
 
 export const NO_POLICY: PolicyKeys = new Map();
 
+/** Messages of one queue that are compared with new ones, unless it says otherwise: the newest; each takes some 150 bytes. */
+export const IN_QUEUE_KEYS_MAX = 1_000_000;
 /** RabbitMQ 4: failed deliveries of a message in a quorum queue that does not say otherwise. */
 const QUORUM_DELIVERY_LIMIT = 20;
 /** RabbitMQ: segments of a stream that does not say otherwise. */
@@ -96,6 +113,7 @@ export function queueOptions(args: FieldTable, policy: PolicyKeys = NO_POLICY): 
     consumerTimeoutMs: numberOf(args, policy, 'consumer-timeout', smaller),
     retry: retryOf(args, policy),
     orderingKey: textOf(args, NO_POLICY, 'ordering-key', argumentWins),
+    deduplication: deduplicationOf(args),
     maxAgeMs: ageMs(textOf(args, policy, 'max-age', policyWins) ?? '') ?? Number.POSITIVE_INFINITY,
     segmentBytesMax:
       numberOf(args, policy, 'stream-max-segment-size-bytes', policyWins) ?? STREAM_SEGMENT_BYTES,
@@ -136,6 +154,22 @@ function retryOf(args: FieldTable, policy: PolicyKeys): RetryOptions | null {
     delayMs: numberOf(args, policy, 'retry-delay', argumentWins) ?? RETRY_DELAY_MS,
     multiplier: numberOf(args, policy, 'retry-multiplier', argumentWins) ?? RETRY_MULTIPLIER,
     delayMaxMs: numberOf(args, policy, 'retry-delay-max', argumentWins) ?? RETRY_DELAY_MAX_MS,
+  };
+}
+
+/**
+ * Message deduplication plugin: a message is remembered for as long as it is in the queue. With a size or a time it is remembered by that
+ * alone, as by an exchange.
+ */
+function deduplicationOf(args: FieldTable): DeduplicationOptions | null {
+  if (args.get('x-message-deduplication')?.value !== true) return null;
+  const size = args.get('x-cache-size');
+  const ttl = args.get('x-cache-ttl');
+  return {
+    header: textOf(args, NO_POLICY, 'deduplication-header', argumentWins) ?? DEDUPLICATION_HEADER,
+    sizeMax: size === undefined ? IN_QUEUE_KEYS_MAX : Number(size.value),
+    ttlMs: ttl === undefined ? Number.POSITIVE_INFINITY : Number(ttl.value),
+    afterwards: size !== undefined || ttl !== undefined,
   };
 }
 

@@ -203,3 +203,169 @@ describe('an exchange that drops duplicates', () => {
     expect(await session.texts('q')).toEqual(['k1', 'k2', 'k3', 'm', 'm', 'm', 'k3 at last', 'k1 at last']);
   });
 });
+
+describe('a queue that drops duplicates', () => {
+  const ARGS = { 'x-message-deduplication': true };
+
+  async function toQueue(
+    session: Session,
+    text: string,
+    key: unknown,
+    options: amqplib.Options.Publish = {},
+    queue = 'q',
+  ): Promise<void> {
+    const headers = {
+      ...(options.headers ?? {}),
+      ...(key === undefined ? {} : { 'x-deduplication-header': key }),
+    };
+    session.channel.publish('', queue, Buffer.from(text), { persistent: true, ...options, headers });
+    await session.channel.waitForConfirms();
+  }
+
+  it('takes a message when none like it is in the queue, and confirms what it drops', async () => {
+    const { session } = await scene();
+    await session.queue('q', { arguments: ARGS });
+    await toQueue(session, 'a', 'k1');
+    await toQueue(session, 'b', 'k1');
+    await toQueue(session, 'c', 'k2');
+    await toQueue(session, 'transient', 'k2', { persistent: false });
+    for (const text of ['d', 'e']) await toQueue(session, text, undefined);
+    expect(await session.texts('q')).toEqual(['a', 'c', 'd', 'e']);
+    await toQueue(session, 'a again', 'k1');
+    expect(await session.texts('q')).toEqual(['a again']);
+  });
+
+  it('remembers a message as long as a consumer holds it, and when it comes back', async () => {
+    const { session } = await scene();
+    await session.queue('q', { arguments: ARGS });
+    await toQueue(session, 'a', 'k');
+    const held = (await session.get('q'))!;
+    await toQueue(session, 'b', 'k');
+    session.channel.nack(held, false, true);
+    await toQueue(session, 'c', 'k');
+    const again = (await session.get('q'))!;
+    expect(again.content.toString()).toBe('a');
+    expect(await session.count('q')).toBe(0);
+    session.channel.ack(again);
+    await toQueue(session, 'd', 'k');
+    expect(await session.count('q')).toBe(1);
+  });
+
+  it('forgets a message that is rejected, expires, is too many or is purged', async () => {
+    const { clock, session } = await scene();
+    await session.queue('q', { arguments: { ...ARGS, 'x-max-length': 1 } });
+    await toQueue(session, 'a', 'k');
+    session.channel.reject((await session.get('q'))!, false);
+    await toQueue(session, 'b', 'k', { expiration: '100' });
+    for (let i = 0; i < 20; i++) {
+      clock.advance(10);
+      await session.count('q');
+    }
+    await toQueue(session, 'c', 'k');
+    await toQueue(session, 'pushes c out', 'other');
+    await toQueue(session, 'd', 'k');
+    expect(await session.count('q')).toBe(1);
+    await session.channel.purgeQueue('q');
+    await toQueue(session, 'e', 'k');
+    expect(await session.texts('q')).toEqual(['e']);
+  });
+
+  it('does not forget in a purge what a consumer holds', async () => {
+    const { session } = await scene();
+    await session.queue('q', { arguments: ARGS });
+    await toQueue(session, 'held', 'k1');
+    await toQueue(session, 'purged', 'k2');
+    const held = (await session.get('q'))!;
+    await session.channel.purgeQueue('q');
+    await toQueue(session, 'a', 'k1');
+    await toQueue(session, 'b', 'k2');
+    expect(await session.texts('q')).toEqual(['b']);
+    session.channel.ack(held);
+  });
+
+  it('takes the dead letter that comes back to it', async () => {
+    const { session } = await scene();
+    await session.queue('q', {
+      arguments: { ...ARGS, 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'q' },
+    });
+    await toQueue(session, 'a', 'k');
+    session.channel.reject((await session.get('q'))!, false);
+    for (let i = 0; (await session.count('q')) === 0; i++) if (i > 2_000) throw new Error('waited in vain');
+    await toQueue(session, 'b', 'k');
+    expect(await session.texts('q')).toEqual(['a']);
+    await toQueue(session, 'c', 'k');
+    expect(await session.texts('q')).toEqual(['c']);
+  });
+
+  it('has its rule for messages that are only on disk too, and after a restart', async () => {
+    const dataDir = temporaryFolder();
+    const clock = new FakeClock();
+    const options = { store: 'level', dataDir, clock, queueMemoryBytes: 65_536 } as const;
+    let { broker, session } = await scene(options);
+    await session.queue('q', { arguments: { ...ARGS, 'x-message-ttl': 60_000 } });
+    const body = 'x'.repeat(10_000);
+    for (let i = 0; i < 30; i++) await toQueue(session, body, i);
+    for (let round = 0; round < 2; round++) {
+      for (let i = 0; i < 30; i++) await toQueue(session, body, i);
+      expect(await session.count('q')).toBe(30);
+      await broker.stop();
+      broker = await startBroker(options);
+      session = await Session.open(broker);
+    }
+    for (let i = 0; i < 15; i++) await session.channel.get('q', { noAck: true });
+    for (let i = 0; i < 30; i++) await toQueue(session, body, i);
+    expect(await session.count('q')).toBe(30);
+    for (let i = 0; i < 130; i++) {
+      clock.advance(1_000);
+      await session.count('q');
+    }
+    for (let i = 0; (await session.count('q')) !== 0; i++) if (i > 2_000) throw new Error('waited in vain');
+    for (let i = 0; i < 30; i++) await toQueue(session, body, i);
+    expect(await session.count('q')).toBe(30);
+  });
+
+  it('of any priority is one queue', async () => {
+    const { session } = await scene();
+    await session.queue('q', { arguments: { ...ARGS, 'x-max-priority': 5 } });
+    await toQueue(session, 'a', 'k', { priority: 1 });
+    await toQueue(session, 'b', 'k', { priority: 3 });
+    expect(await session.texts('q')).toEqual(['a']);
+  });
+
+  it('may be a quorum queue', async () => {
+    const { session } = await scene();
+    await session.queue('q', { arguments: { ...ARGS, 'x-queue-type': 'quorum' } });
+    await toQueue(session, 'a', 'k');
+    await toQueue(session, 'b', 'k');
+    expect(await session.count('q')).toBe(1);
+  });
+
+  it('with a size or a time remembers by that, not by what is in the queue', async () => {
+    const { clock, session } = await scene();
+    await session.queue('q', { arguments: { ...ARGS, 'x-cache-ttl': 1_000, 'x-cache-size': 2 } });
+    await toQueue(session, 'a', 'k');
+    await session.texts('q');
+    await toQueue(session, 'b', 'k');
+    expect(await session.count('q')).toBe(0);
+    await toQueue(session, 'long', 'l', { headers: { 'x-cache-ttl': 5_000 } });
+    clock.advance(1_000);
+    await toQueue(session, 'c', 'k');
+    await toQueue(session, 'long again', 'l');
+    expect(await session.texts('q')).toEqual(['long', 'c']);
+    await toQueue(session, 'd', 'm');
+    await toQueue(session, 'e', 'n');
+    await toQueue(session, 'f', 'k');
+    expect(await session.texts('q')).toEqual(['d', 'e', 'f']);
+  });
+
+  it('may compare by another header, and by none when it says false', async () => {
+    const { session } = await scene();
+    await session.queue('q', { arguments: { ...ARGS, 'x-deduplication-header': 'order' } });
+    await session.queue('plain', { arguments: { 'x-message-deduplication': false } });
+    for (const text of ['a', 'b']) await toQueue(session, text, 'k', { headers: { order: 1 } });
+    await toQueue(session, 'c', 'k', { headers: { order: 2 } });
+    for (const text of ['a', 'b']) await toQueue(session, text, 'k', {}, 'plain');
+    expect(await session.texts('q')).toEqual(['a', 'c']);
+    expect(await session.texts('plain')).toEqual(['a', 'b']);
+  });
+});

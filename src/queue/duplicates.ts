@@ -1,0 +1,49 @@
+// Which messages a queue has, or has had: what a new one is compared with (x-message-deduplication).
+// Owns the comparison; the memory is known-keys.ts. Decides nothing: what becomes of a duplicate, and when a message is gone, the queue says.
+
+import type { Clock } from '../base/clock.ts';
+import { deduplicationKey, rememberedFor } from '../message/deduplication.ts';
+import type { Message } from '../message/message.ts';
+import { KnownKeys } from './known-keys.ts';
+import type { DeduplicationOptions } from './queue-options.ts';
+
+/** The messages of one queue that are remembered. */
+export class Duplicates {
+  /** Messages that were like one before. */
+  dropped = 0;
+  private readonly options: DeduplicationOptions;
+  private readonly keys: KnownKeys;
+
+  constructor(options: DeduplicationOptions, clock: Clock) {
+    this.options = options;
+    this.keys = new KnownKeys(options.sizeMax, clock);
+  }
+
+  /** Remembers a message that comes. @returns false when one like it is remembered */
+  admits(message: Message): boolean {
+    const { header, ttlMs, afterwards } = this.options;
+    const key = deduplicationKey(message, header);
+    if (key === null) return true;
+    const isNew = this.keys.add(key, afterwards ? (rememberedFor(message) ?? ttlMs) : ttlMs);
+    if (!isNew) this.dropped++;
+    return isNew;
+  }
+
+  /** A message is in the queue already: recovery found it, or a purge left it. */
+  holds(message: Message): void {
+    const key = deduplicationKey(message, this.options.header);
+    if (key !== null) this.keys.add(key, this.options.ttlMs);
+  }
+
+  /** A message has left the queue for good. */
+  left(message: Message): void {
+    if (this.options.afterwards) return;
+    const key = deduplicationKey(message, this.options.header);
+    if (key !== null) this.keys.delete(key);
+  }
+
+  /** Everything that waited has left the queue; what is in consumers' hands has not (`holds`). */
+  purged(): void {
+    if (!this.options.afterwards) this.keys.clear();
+  }
+}
