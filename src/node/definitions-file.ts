@@ -54,7 +54,7 @@ export function definitionsError(place: string, explanation: string): BrokerErro
  */
 export function readDefinitions(given: unknown): DefinitionsFile {
   const file = objectIn('', parsed(given), 'a definitions file must hold one JSON object');
-  assertDepth(file, DEPTH_MAX);
+  assertDepth(file, JSON_DEPTH_MAX);
   for (const list of DEFINITION_LISTS) {
     const elements = file[list];
     if (elements === undefined) continue;
@@ -65,12 +65,12 @@ export function readDefinitions(given: unknown): DefinitionsFile {
 }
 
 /** Lists and objects inside each other; what is deeper is refused, because nothing that goes through it could be written again. */
-const DEPTH_MAX = 200;
+const JSON_DEPTH_MAX = 200;
 
 /** @throws BrokerError */
 function assertDepth(value: unknown, left: number): void {
   if (typeof value !== 'object' || value === null) return;
-  if (left === 0) throw definitionsError('', `nested deeper than ${DEPTH_MAX}`);
+  if (left === 0) throw definitionsError('', `nested deeper than ${JSON_DEPTH_MAX}`);
   for (const inner of Array.isArray(value) ? value : Object.values(value)) assertDepth(inner, left - 1);
 }
 

@@ -35,7 +35,7 @@ import { queueTypeOf, type VHostMetadata } from './vhost-metadata.ts';
 import { putVHost } from './vhosts.ts';
 
 /** Objects that are imported in one synchronous run, and so land in one batch of the store. */
-export const RUN_OBJECTS = 500;
+export const RUN_OBJECTS = 250;
 
 const RESERVED = 'amq.';
 const MD5 = 'rabbit_password_hashing_md5';
