@@ -93,7 +93,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   private counts: boolean;
   /** Its messages go to disk whatever they ask for (quorum queues, RabbitMQ). */
   private readonly keepsAll: boolean;
-  /** Recovery has found something that is held back, and waits for the first turn. */
+  /** Recovery has found something that has a time, and waits for the first turn. */
   private hasToResume = false;
   /** Callers of basic.get that wait for the store. */
   private getters: (() => void)[] = [];
@@ -264,6 +264,8 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     if (this.expiry.isTime) this.expire();
     if (!this.woken || this.messageCount === 0) return;
     if (this.deliver(this.context.deliveriesPerTurn) === NOTHING_LEFT) this.tidy();
+    // After a start nothing was watched before.
+    if (this.expiry.isTime) this.expire();
   }
 
   touch(): void {
@@ -455,7 +457,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   restore(number: QueueNo, run: readonly StoredEntry[]): void {
     const line = this.lineNumbered(number);
     line.restore(run);
-    if (line.held !== null) this.hasToResume = true;
+    if (line.held !== null || line.deadlines !== null) this.hasToResume = true;
   }
 
   applyOptions(options: QueueOptions): void {
@@ -772,10 +774,13 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     this.ordering?.awaitsRetry(entry);
   }
 
-  /** After a restart: what was held back goes on. */
+  /** After a restart: what was held back goes on, and what is only in the store expires. */
   private resumeHeld(): void {
     this.hasToResume = false;
-    for (let i = 0; i < this.lines.length; i++) this.lines[i]!.held?.resume();
+    for (let i = 0; i < this.lines.length; i++) {
+      this.lines[i]!.held?.resume();
+      this.lines[i]!.deadlines?.resume();
+    }
   }
 
   // ── ordering keys ──

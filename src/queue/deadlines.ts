@@ -91,14 +91,23 @@ export class Deadlines {
     if (deadline > this.latest) this.latest = deadline;
   }
 
-  /** An entry that is only in the store comes to the back of the line. */
-  pushedCold(position: number, expiresAt: number, bodyLength: number): void {
+  /**
+   * An entry that is only in the store comes to the back of the line.
+   * @param isRestored recovery has found it: nothing of its kind expires before `resume`
+   */
+  pushedCold(position: number, expiresAt: number, bodyLength: number, isRestored: boolean): void {
     const deadline = expiresAt === 0 ? Number.POSITIVE_INFINITY : expiresAt;
     if (deadline >= this.latest) this.latest = deadline;
     else {
       this.cold ??= new DueEntries(this.context, this.number, this.host, this.host.keepsDead);
-      this.cold.add(deadline, position, bodyLength);
+      if (isRestored) this.cold.restore(deadline, position, bodyLength);
+      else this.cold.add(deadline, position, bodyLength);
     }
+  }
+
+  /** Recovery has ended. */
+  resume(): void {
+    this.cold?.resume();
   }
 
   /** An entry that was handed out is back at its place. */

@@ -112,9 +112,11 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   /**
    * A new entry that was written to the store goes to the back, and stays there only.
    * @param expiresAt in ms since the epoch; 0 for never
+   * @param isRestored recovery has found it
    */
-  pushCold(position: number, bodyLength: number, expiresAt: number): void {
-    if (expiresAt !== 0 || this.deadlines !== null) this.timed().pushedCold(position, expiresAt, bodyLength);
+  pushCold(position: number, bodyLength: number, expiresAt: number, isRestored = false): void {
+    if (expiresAt !== 0 || this.deadlines !== null)
+      this.timed().pushedCold(position, expiresAt, bodyLength, isRestored);
     this.pager.add(position, bodyLength);
     this.counted(1, bodyLength);
   }
@@ -314,7 +316,7 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
         this.push(this.entryOf(stored));
       else {
         const bodyLength = storedBodyLength(stored.buffer, stored.start);
-        this.pushCold(stored.position, bodyLength, this.deadlineOf(stored));
+        this.pushCold(stored.position, bodyLength, this.deadlineOf(stored), true);
       }
     }
     const last = run[run.length - 1];
