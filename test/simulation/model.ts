@@ -1,7 +1,7 @@
 // What a broker should do, as plain as can be: arrays per queue, no store, no memory, no turns.
-// Owns the rules as RabbitMQ has them. Knows nothing of the broker's code: the two are compared by world.ts.
-// Where RabbitMQ leaves a choice (which consumer of equals gets a message, in which order a message enters several queues), the model is
-// told what was chosen and checks that it was allowed.
+// Owns the rules as RabbitMQ has them, and ours where RabbitMQ has none. Knows nothing of the broker's code: the two are compared by
+// world.ts. Where there is a choice (which consumer of equals gets a message, in which order a message enters several queues), the model
+// is told what was chosen and checks that it was allowed.
 
 /** Deaths of a message, newest first. */
 export interface Death {
@@ -9,29 +9,46 @@ export interface Death {
   readonly reason: string;
 }
 
-/** A message in one queue. */
-export class ModelEntry {
+/** What a message is, wherever it goes. */
+export interface ModelMessage {
   readonly text: string;
-  readonly bytes: number;
   readonly persistent: boolean;
-  readonly deaths: readonly Death[];
   /** Keys it was published under: its own, then those of CC. */
   readonly keys: readonly string[];
-  /** Place in the order of its queue. */
+  readonly priority: number;
+  readonly deaths: readonly Death[];
+}
+
+/** A message in one queue. */
+export class ModelEntry {
+  readonly message: ModelMessage;
+  readonly text: string;
+  readonly bytes: number;
+  /** Survives a restart. */
+  readonly lasting: boolean;
+  /** Its priority, as far as the queue tells priorities apart. */
+  readonly level: number;
+  /** Place in the order of its level. */
   place = 0;
+  /** Entries side by side that came by different causes at the same moment: their order is not known. 0 for none. */
+  moment = 0;
   /** True, false, or null for what may be either: undelivered messages behind a mark that ran ahead. */
   redelivered: boolean | null = false;
   /** Time it expires; Infinity for never. */
   expiresAt = Number.POSITIVE_INFINITY;
   /** Time to live of 0: to be handed out before the queue comes to rest, or never. */
   nowOrNever = false;
+  /** Deliveries that came back, where they are counted. */
+  failures = 0;
+  /** Retries after a reject. */
+  retries = 0;
 
-  constructor(text: string, persistent: boolean, keys: readonly string[], deaths: readonly Death[]) {
-    this.text = text;
-    this.bytes = text.length;
-    this.persistent = persistent;
-    this.keys = keys;
-    this.deaths = deaths;
+  constructor(message: ModelMessage, lasting: boolean, level: number) {
+    this.message = message;
+    this.text = message.text;
+    this.bytes = message.text.length;
+    this.lasting = lasting;
+    this.level = level;
   }
 }
 
@@ -44,7 +61,14 @@ export interface ModelConsumer {
   readonly held: ModelEntry[];
 }
 
+export interface RetrySpec {
+  readonly limit: number;
+  readonly delayMs: number;
+  readonly multiplier: number;
+}
+
 export interface QueueSpec {
+  readonly quorum: boolean;
   readonly durable: boolean;
   readonly autoDelete: boolean;
   readonly ttl: number | null;
@@ -54,6 +78,13 @@ export interface QueueSpec {
   /** Key under which the default exchange gets dead messages; null for no dead-lettering, '' for the message's own key. */
   readonly deadLetterKey: string | null;
   readonly singleActive: boolean;
+  /** Highest priority told apart; 0 for none. */
+  readonly priorityMax: number;
+  /** Deliveries that may come back; null where they are not counted. */
+  readonly deliveryLimit: number | null;
+  readonly retry: RetrySpec | null;
+  /** The queue goes when it is not used for so long; null for never. */
+  readonly expires: number | null;
 }
 
 /** What really happened to a queue's messages in one step: who was handed what. */
@@ -61,22 +92,47 @@ export interface Delivery {
   readonly consumer: string;
   readonly text: string;
   readonly redelivered: boolean;
+  readonly failures: number;
+  readonly retries: number;
+}
+
+/** An entry that waits for its retry. */
+export interface Waiting {
+  readonly entry: ModelEntry;
+  readonly dueAt: number;
+}
+
+/** A message that an exchange holds back. */
+export interface Delayed {
+  readonly exchange: string;
+  readonly message: ModelMessage;
+  readonly expiration: number | null;
+  readonly dueAt: number;
+  /** Survives a restart. */
+  readonly lasting: boolean;
 }
 
 export class ModelQueue {
   readonly name: string;
   readonly spec: QueueSpec;
+  /** In the order in which they are handed out. */
   readonly ready: ModelEntry[] = [];
   readonly consumers: ModelConsumer[] = [];
   /** Entries taken by basic.get and not settled. */
   readonly got: ModelEntry[] = [];
+  /** Entries that wait for their retry, in the order in which they began to. */
+  readonly waiting: Waiting[] = [];
   active: ModelConsumer | null = null;
   deleted = false;
+  paused = false;
+  /** Time of the last use, for x-expires. */
+  usedAt: number;
   private places = 0;
 
-  constructor(name: string, spec: QueueSpec) {
+  constructor(name: string, spec: QueueSpec, now: number) {
     this.name = name;
     this.spec = spec;
+    this.usedAt = now;
   }
 
   get bytes(): number {
@@ -87,14 +143,34 @@ export class ModelQueue {
     return [...this.got, ...this.consumers.flatMap(({ held }) => held)];
   }
 
+  get isBounded(): boolean {
+    return this.spec.lengthMax !== null || this.spec.bytesMax !== null;
+  }
+
+  /** A message on its way in. */
+  entryOf(message: ModelMessage): ModelEntry {
+    const { durable, quorum, priorityMax } = this.spec;
+    const lasting = durable && (message.persistent || quorum);
+    return new ModelEntry(message, lasting, Math.min(message.priority, priorityMax));
+  }
+
   append(entry: ModelEntry): void {
     entry.place = ++this.places;
-    this.ready.push(entry);
+    this.insert(entry);
+  }
+
+  /** Where the next message of the queue would stand. */
+  nextPlace(): number {
+    return ++this.places;
   }
 
   putBack(entry: ModelEntry): void {
     if (entry.nowOrNever) entry.expiresAt = 0;
-    const at = this.ready.findIndex(({ place }) => place > entry.place);
+    this.insert(entry);
+  }
+
+  private insert(entry: ModelEntry): void {
+    const at = this.ready.findIndex((other) => inOrder(other, entry) > 0);
     this.ready.splice(at === -1 ? this.ready.length : at, 0, entry);
   }
 
@@ -108,19 +184,52 @@ export class ModelQueue {
 
   /** Consumers that may be handed the next message. */
   takers(): ModelConsumer[] {
+    if (this.paused) return [];
     const able = (this.spec.singleActive ? [this.active] : this.consumers).filter(
       (consumer): consumer is ModelConsumer => consumer !== null && consumer.held.length < consumer.limit,
     );
     const best = Math.max(...able.map(({ priority }) => priority));
     return able.filter(({ priority }) => priority === best);
   }
+
+  /** The entry at the front; of entries whose order is not known, the one with this text if it is among them. */
+  front(text: string | null): ModelEntry | null {
+    const { ready } = this;
+    const first = ready[0];
+    if (first === undefined) return null;
+    if (first.text !== text && first.moment !== 0) {
+      for (let i = 1; i < ready.length && isLike(ready[i]!, first); i++) {
+        if (ready[i]!.text !== text) continue;
+        const places = ready.slice(0, i + 1).map(({ place }) => place);
+        ready.unshift(ready.splice(i, 1)[0]!);
+        for (const [at, place] of places.entries()) ready[at]!.place = place;
+        break;
+      }
+    }
+    return ready[0]!;
+  }
+}
+
+/** Which of two entries goes first: below 0 the first. */
+export function inOrder(a: ModelEntry, b: ModelEntry): number {
+  return b.level - a.level || a.place - b.place;
+}
+
+function isLike(a: ModelEntry, b: ModelEntry): boolean {
+  return a.moment === b.moment && a.level === b.level;
 }
 
 export class Model {
   now: number;
   readonly queues = new Map<string, ModelQueue>();
+  /** What exchanges hold back, in the order in which it came. */
+  delayed: Delayed[] = [];
   /** What was handed out in the present step and not yet accounted for, by queue. */
   private deliveries = new Map<string, Delivery[]>();
+  /** Counts the steps. */
+  private step = 0;
+  /** Time has passed in this step: things happen that have no order among each other. */
+  private timePassed = false;
 
   constructor(now: number) {
     this.now = now;
@@ -136,13 +245,15 @@ export class Model {
     this.settle();
     for (const [queue, rest] of this.deliveries)
       if (rest.length > 0) throw new Error(`${queue} handed out ${JSON.stringify(rest)}, which was not due`);
+    this.step++;
+    this.timePassed = false;
   }
 
   /** Publishes to queues in this order. @returns true when one of them refused */
-  publish(names: readonly string[], make: () => ModelEntry, expiration: number | null): boolean {
+  publish(names: readonly string[], message: ModelMessage, expiration: number | null): boolean {
     let refused = false;
     for (const name of names)
-      if (!this.enter(this.queues.get(name)!, make(), expiration, false)) refused = true;
+      if (!this.enter(this.queues.get(name)!, message, expiration, false, false)) refused = true;
     return refused;
   }
 
@@ -161,7 +272,9 @@ export class Model {
       for (const each of queue.consumers) if (next === null || each.priority > next.priority) next = each;
       queue.active = next;
     }
-    if (queue.consumers.length === 0 && queue.spec.autoDelete && !queue.deleted) this.remove(queue.name);
+    if (queue.consumers.length > 0) return;
+    queue.usedAt = this.now;
+    if (queue.spec.autoDelete && !queue.deleted) this.remove(queue.name);
   }
 
   /** One settle of an entry that somebody holds. */
@@ -170,35 +283,97 @@ export class Model {
       const at = list.indexOf(entry);
       if (at !== -1) list.splice(at, 1);
     }
-    if (queue.deleted) return;
-    if (how === 'requeue') {
-      queue.putBack(entry);
-      this.dropHead(queue);
-    } else if (how === 'reject') this.die(queue, entry, 'rejected');
+    if (queue.deleted || how === 'ack') return;
+    if (how === 'requeue') this.requeue(queue, entry);
+    else this.reject(queue, entry);
   }
 
-  /** basic.get. @returns what must come */
-  get(queue: ModelQueue, noAck: boolean): ModelEntry | null {
+  private requeue(queue: ModelQueue, entry: ModelEntry): void {
+    const { deliveryLimit } = queue.spec;
+    if (deliveryLimit !== null && ++entry.failures > deliveryLimit) {
+      this.die(queue, entry, 'delivery_limit');
+      return;
+    }
+    queue.putBack(entry);
+    this.dropHead(queue);
+  }
+
+  private reject(queue: ModelQueue, entry: ModelEntry): void {
+    const { retry } = queue.spec;
+    if (retry === null || entry.retries >= retry.limit) {
+      this.die(queue, entry, 'rejected');
+      return;
+    }
+    const dueAt = this.now + retry.delayMs * retry.multiplier ** entry.retries;
+    entry.retries++;
+    // What was never written is written now, behind everything that is there.
+    if (!entry.lasting) entry.place = queue.nextPlace();
+    queue.waiting.push({ entry, dueAt });
+  }
+
+  /** basic.get. @param found what came @returns what must come */
+  get(queue: ModelQueue, noAck: boolean, found: string | null): ModelEntry | null {
+    queue.usedAt = this.now;
+    if (queue.paused) return null;
     this.expire(queue);
-    const entry = queue.ready.shift() ?? null;
-    if (entry !== null && !noAck) queue.got.push(entry);
+    const entry = queue.front(found);
+    if (entry === null) return null;
+    queue.ready.shift();
+    if (!noAck) queue.got.push(entry);
     return entry;
+  }
+
+  purge(queue: ModelQueue): number {
+    const count = queue.ready.length + queue.waiting.length;
+    queue.ready.length = 0;
+    queue.waiting.length = 0;
+    return count;
+  }
+
+  /**
+   * It is `now`: what waited for this time goes on.
+   * @param route names of the queues that a message reaches from an exchange
+   */
+  timePasses(now: number, route: (exchange: string, keys: readonly string[]) => readonly string[]): void {
+    this.timePassed = true;
+    for (const queue of this.queues.values()) {
+      for (const { entry } of takeDue(queue.waiting, now)) {
+        entry.redelivered = true;
+        queue.putBack(entry);
+      }
+    }
+    for (const { exchange, message, expiration, dueAt } of takeDue(this.delayed, now)) {
+      this.now = dueAt;
+      this.publish(route(exchange, message.keys), message, expiration);
+    }
+    this.now = now;
   }
 
   /** What was handed out while things were not at rest: in order, and nothing else is asked. */
   observe(deliveries: Map<string, Delivery[]>): void {
     for (const [name, list] of deliveries) {
       const queue = this.queues.get(name)!;
-      for (const { consumer, text, redelivered } of list.splice(0)) {
-        const entry = queue.ready.shift();
-        if (entry?.text !== text)
-          throw new Error(`${name} handed out '${text.slice(0, 20)}' before its turn`);
-        if (entry.redelivered !== null && entry.redelivered !== redelivered)
-          throw new Error(`'${text.slice(0, 20)}' of ${name} was handed out with redelivered ${redelivered}`);
-        entry.redelivered = true;
+      for (const delivery of list.splice(0)) {
+        const entry = queue.front(delivery.text);
+        const { consumer, text } = delivery;
+        if (entry?.text !== text) throw new Error(`${name} handed out '${brief(text)}' before its turn`);
+        queue.ready.shift();
+        this.checkDelivery(queue, entry, delivery);
         queue.consumers.find(({ tag }) => tag === consumer)!.held.push(entry);
       }
     }
+  }
+
+  /** An entry is handed out like this. */
+  checkDelivery(queue: ModelQueue, entry: ModelEntry, seen: Omit<Delivery, 'consumer'>): void {
+    const what = `'${brief(entry.text)}' of ${queue.name} was handed out with`;
+    if (entry.redelivered !== null && entry.redelivered !== seen.redelivered)
+      throw new Error(`${what} redelivered ${seen.redelivered}`);
+    if (queue.spec.deliveryLimit !== null && entry.failures !== seen.failures)
+      throw new Error(`${what} ${seen.failures} failures instead of ${entry.failures}`);
+    if (entry.retries !== seen.retries)
+      throw new Error(`${what} ${seen.retries} retries instead of ${entry.retries}`);
+    entry.redelivered = true;
   }
 
   /** Until nothing changes any more: hands out, expires, drops. */
@@ -214,8 +389,15 @@ export class Model {
     }
   }
 
-  private enter(queue: ModelQueue, entry: ModelEntry, expiration: number | null, dead: boolean): boolean {
+  private enter(
+    queue: ModelQueue,
+    message: ModelMessage,
+    expiration: number | null,
+    dead: boolean,
+    unordered: boolean,
+  ): boolean {
     const { spec } = queue;
+    const entry = queue.entryOf(message);
     if (spec.overflow !== 'drop-head' && queue.isTooLong(1, entry.bytes)) {
       this.deliverAll(queue);
       if (queue.isTooLong(1, entry.bytes)) {
@@ -226,6 +408,7 @@ export class Model {
     const ttl = Math.min(spec.ttl ?? Number.POSITIVE_INFINITY, expiration ?? Number.POSITIVE_INFINITY);
     entry.expiresAt = ttl === 0 ? Number.POSITIVE_INFINITY : this.now + ttl;
     entry.nowOrNever = ttl === 0;
+    if (unordered || this.timePassed) entry.moment = this.step + 1;
     queue.append(entry);
     if (!dead && queue.consumers.length === 0) this.dropHead(queue);
     return true;
@@ -234,23 +417,21 @@ export class Model {
   private deliverAll(queue: ModelQueue): boolean {
     let any = false;
     for (;;) {
-      if (queue.consumers.length > 0 && this.expire(queue)) any = true;
-      const entry = queue.ready[0];
+      if (queue.consumers.length > 0 && !queue.paused && this.expire(queue)) any = true;
       const takers = queue.takers();
-      if (entry === undefined || takers.length === 0) return any;
+      if (queue.ready.length === 0 || takers.length === 0) return any;
       any = true;
-      queue.ready.shift();
       const delivery = this.deliveries.get(queue.name)?.shift();
-      const what = `'${entry.text.slice(0, 20)}' of ${queue.name}`;
+      const entry = queue.front(delivery?.text ?? null)!;
+      queue.ready.shift();
+      const what = `'${brief(entry.text)}' of ${queue.name}`;
       if (delivery === undefined) throw new Error(`${what} was due and not handed out`);
       if (delivery.text !== entry.text)
-        throw new Error(`${what} was due, and '${delivery.text.slice(0, 20)}' was handed out`);
-      if (entry.redelivered !== null && entry.redelivered !== delivery.redelivered)
-        throw new Error(`${what} was handed out with redelivered ${delivery.redelivered}`);
+        throw new Error(`${what} was due, and '${brief(delivery.text)}' was handed out`);
+      this.checkDelivery(queue, entry, delivery);
       const taker = takers.find(({ tag }) => tag === delivery.consumer);
       if (taker === undefined)
         throw new Error(`${what} was handed to ${delivery.consumer}, whose turn it was not`);
-      entry.redelivered = true;
       if (!taker.noAck) taker.held.push(entry);
     }
   }
@@ -282,18 +463,28 @@ export class Model {
   }
 
   private die(queue: ModelQueue, entry: ModelEntry, reason: string): void {
-    const { deadLetterKey } = queue.spec;
+    const { deadLetterKey, priorityMax } = queue.spec;
     if (deadLetterKey === null) return;
-    const rest = entry.deaths.filter((death) => death.queue !== queue.name || death.reason !== reason);
+    const { message } = entry;
+    const rest = message.deaths.filter((death) => death.queue !== queue.name || death.reason !== reason);
     const deaths = [{ queue: queue.name, reason }, ...rest];
-    const keys = deadLetterKey === '' ? entry.keys : [deadLetterKey, ...entry.keys.slice(1)];
+    const keys = deadLetterKey === '' ? message.keys : [deadLetterKey, ...message.keys.slice(1)];
+    // Messages of several priorities that expire together go in no order.
+    const unordered = reason === 'expired' && priorityMax > 0;
     // A key of the queue stands alone; the CC keys stay with the message.
     for (const key of deadLetterKey === '' ? new Set(keys) : [deadLetterKey]) {
       const target = this.queues.get(key);
       if (target === undefined || closesCycle(deaths, key)) continue;
-      this.enter(target, new ModelEntry(entry.text, entry.persistent, keys, deaths), null, true);
+      this.enter(target, { ...message, keys, deaths }, null, true, unordered);
     }
   }
+}
+
+/** Takes what is due out of a list, what is due first before the rest. */
+function takeDue<T extends { readonly dueAt: number }>(list: T[], now: number): T[] {
+  const due = list.filter(({ dueAt }) => dueAt <= now).sort((a, b) => a.dueAt - b.dueAt);
+  list.splice(0, list.length, ...list.filter(({ dueAt }) => dueAt > now));
+  return due;
 }
 
 function closesCycle(deaths: readonly Death[], target: string): boolean {
@@ -302,4 +493,8 @@ function closesCycle(deaths: readonly Death[], target: string): boolean {
     if (queue === target) return true;
   }
   return false;
+}
+
+function brief(text: string): string {
+  return text.replaceAll('.', '');
 }

@@ -3,7 +3,7 @@
 
 import { SeededRandom } from '../support/faulty-engine.ts';
 import type { QueueSpec } from './model.ts';
-import { type Held, type Publish, World } from './world.ts';
+import { type Held, PLAIN, type Publish, STEP_MS, World } from './world.ts';
 
 const QUEUES = ['a', 'b', 'c', 'd', 'e'];
 const EXCHANGES = ['x1', 'x2', 'x3'];
@@ -28,10 +28,13 @@ class Script {
   private readonly world: World;
   /** Where dead messages of each queue go: no two queues share a target, so that their order is known. */
   private readonly graves: ReadonlyMap<string, string>;
+  /** Queues have limits; then nothing comes by time but what expires, for the order of such things decides over what is cut. */
+  private readonly limits: boolean;
 
   constructor(seed: number) {
     this.random = new SeededRandom(seed);
-    this.world = new World(this.random, seed);
+    this.limits = this.random.chance(0.5);
+    this.world = new World(this.random, seed, this.limits);
     const targets = [...QUEUES];
     this.graves = new Map(
       QUEUES.map((name) => [name, targets.splice(this.random.below(targets.length), 1)[0]!]),
@@ -64,12 +67,11 @@ class Script {
       const times = 1 + random.below(random.chance(0.3) ? 300 : 20);
       const bytes = 10 + random.below(random.chance(0.5) ? 2_000 : 50);
       const publish = {
-        exchange: '',
+        ...PLAIN,
         key: name,
         persistent: random.chance(0.5),
         bytes,
-        expiration: null,
-        copies: [],
+        priority: random.chance(0.3) ? random.below(6) : 0,
       };
       return this.did(
         `publish ${times} times ${bytes} bytes to ${name}, ${publish.persistent}`,
@@ -109,6 +111,10 @@ class Script {
       const ms = 100 * (1 + random.below(random.chance(0.2) ? 60 : 8));
       return this.did(`advance ${ms}`, world.advance(ms));
     }
+    if (what < 85) {
+      const on = !model.queues.get(name)!.paused;
+      return this.did(`${on ? 'pause' : 'resume'} ${name}`, world.pause(name, on));
+    }
     if (what < 86) return this.did(`purge ${name}`, world.purge(name));
     if (what < 87) return this.did(`delete ${name}`, world.deleteQueue(name));
     if (what < 94) return this.topology();
@@ -123,17 +129,36 @@ class Script {
     const { random, world } = this;
     const name = this.pick(QUEUES);
     if (world.model.queues.has(name)) return;
-    const bounded = random.chance(0.35);
+    const { limits } = this;
+    const bounded = limits && random.chance(0.5);
+    const quorum = random.chance(0.25);
+    const priorityMax = !quorum && random.chance(0.25) ? 1 + random.below(5) : 0;
     const grave = this.graves.get(name)!;
+    const overflows = ['drop-head', 'drop-head', 'reject-publish', 'reject-publish-dlx'] as const;
+    const overflow = this.pick(overflows);
     const spec: QueueSpec = {
-      durable: random.chance(0.7),
-      autoDelete: random.chance(0.15),
+      quorum,
+      durable: quorum || random.chance(0.7),
+      autoDelete: !quorum && random.chance(0.15),
       ttl: random.chance(0.3) ? 100 * random.below(12) : null,
       lengthMax: bounded && random.chance(0.8) ? random.below(random.chance(0.2) ? 100 : 6) : null,
       bytesMax: bounded && random.chance(0.4) ? random.below(3_000) : null,
-      overflow: this.pick(['drop-head', 'drop-head', 'reject-publish', 'reject-publish-dlx'] as const),
-      deadLetterKey: random.chance(0.6) ? (grave === name && random.chance(0.5) ? '' : grave) : null,
+      overflow: quorum && overflow === 'reject-publish-dlx' ? 'drop-head' : overflow,
+      // What expires together in a queue with priorities goes in any order, and a limit elsewhere would tell.
+      deadLetterKey:
+        random.chance(0.6) && !(limits && priorityMax > 0)
+          ? grave === name && random.chance(0.5)
+            ? ''
+            : grave
+          : null,
       singleActive: random.chance(0.15),
+      priorityMax,
+      deliveryLimit: random.chance(0.3) ? random.below(4) : quorum ? 20 : null,
+      retry:
+        !limits && random.chance(0.4)
+          ? { limit: 1 + random.below(3), delayMs: this.someTime(), multiplier: 1 + random.below(2) }
+          : null,
+      expires: random.chance(0.1) ? 100 * (1 + random.below(30)) : null,
     };
     await this.did(`declare ${name} ${JSON.stringify(spec)}`, world.declareQueue(name, spec));
   }
@@ -148,10 +173,12 @@ class Script {
       bytes: 10 + random.below(random.chance(0.1) ? 6_000 : 300),
       expiration: random.chance(0.2) ? 100 * random.below(10) : null,
       copies: random.chance(0.1) ? [this.pick(QUEUES)] : [],
+      priority: random.chance(0.3) ? random.below(6) : 0,
+      delayMs: random.chance(0.5) ? this.someTime() : 0,
     };
     const { key, copies, expiration } = publish;
-    const route = world.expectedRoute(exchange, [key, ...copies]);
-    const atOnce = expiration === 0 || route.some((name) => world.model.queues.get(name)!.spec.ttl === 0);
+    const route = world.expectedRoute(exchange, [key, ...copies], publish.delayMs);
+    const atOnce = expiration === 0 || route.some((name) => world.model.queues.get(name)?.spec.ttl === 0);
     // Which of several queues gives up a message first is a matter of chance, and may decide whether another one has room for it.
     if (atOnce && route.length > 1) return;
     await this.did(`publish ${JSON.stringify(publish)}`, world.publish(publish));
@@ -177,10 +204,16 @@ class Script {
     if ((what < 4 || present.length === 0) && missing.length > 0) {
       const name = this.pick(missing);
       const type = this.pick(['direct', 'fanout', 'topic']);
-      const [durable, autoDelete] = [random.chance(0.6), random.chance(0.3)];
+      const exchange = {
+        type,
+        durable: random.chance(0.6),
+        autoDelete: random.chance(0.3),
+        // Two of them would release their messages in no order.
+        delays: !this.limits && name === EXCHANGES[0] && random.chance(0.7),
+      };
       await this.did(
-        `declare exchange ${name} ${type}, ${durable}, ${autoDelete}`,
-        world.declareExchange(name, type, durable, autoDelete),
+        `declare exchange ${name} ${JSON.stringify(exchange)}`,
+        world.declareExchange(name, exchange),
       );
     } else if (what < 8 && present.length > 0) {
       const isQueue = random.chance(0.75);
@@ -202,6 +235,11 @@ class Script {
   private async did(what: string, done: Promise<void>): Promise<void> {
     this.trail.push(what);
     await done;
+  }
+
+  /** A time that no other time of the script falls upon, and that has come by the next look at the clock. */
+  private someTime(): number {
+    return STEP_MS * (1 + this.random.below(10)) - STEP_MS / 2;
   }
 
   private pick<T>(of: readonly T[]): T {

@@ -8,16 +8,31 @@ import { BROKER } from '../../src/node/caller.ts';
 import type { FieldValue } from '../../src/protocol/field-table.ts';
 import type { DeclaredQueue } from '../../src/queue/queue.ts';
 import { MUST_COMMIT, REJECTED } from '../../src/queue/queue.ts';
+import { deliveriesOf, retriesOf } from '../../src/queue/tries.ts';
 import { messageTo, NodeKit } from '../node/kit.ts';
 import { settle as settleEntry, TestConsumer, textOf } from '../queue/kit.ts';
 import { iteration } from '../store/harness.ts';
 import { type FaultyStore, faultyStore, type SeededRandom } from '../support/faulty-engine.ts';
-import { type Delivery, Model, type ModelConsumer, ModelEntry, ModelQueue, type QueueSpec } from './model.ts';
+import {
+  type Delivery,
+  inOrder,
+  Model,
+  type ModelConsumer,
+  type ModelEntry,
+  type ModelMessage,
+  ModelQueue,
+  type QueueSpec,
+  type Waiting,
+} from './model.ts';
 
 /** Event-loop iterations without any work after which everything is at rest: more than the slowest read takes. */
 const IDLE_ITERATIONS = 8;
 /** Iterations that coming to rest may take. */
 const ITERATIONS_MAX = 50_000;
+/** Time between two looks at the clock, in milliseconds. */
+export const STEP_MS = 100;
+/** A queue that nobody uses may stay so much longer: the coarse timers' ticks. */
+const EXPIRES_LATE_MS = 200;
 
 /** A consumer that writes down what it is handed. */
 class LoggingConsumer extends TestConsumer {
@@ -30,9 +45,14 @@ class LoggingConsumer extends TestConsumer {
   }
 
   override deliver(entry: Entry): void {
-    this.log?.push({ consumer: this.tag, text: textOf(entry)!, redelivered: entry.redelivered });
+    this.log?.push({ consumer: this.tag, ...seen(entry) });
     super.deliver(entry);
   }
+}
+
+function seen(entry: Entry): Omit<Delivery, 'consumer'> {
+  const { redelivered, tries } = entry;
+  return { text: textOf(entry)!, redelivered, failures: deliveriesOf(tries), retries: retriesOf(tries) };
 }
 
 /** A consumer on both sides. */
@@ -57,6 +77,18 @@ export interface Publish {
   readonly bytes: number;
   readonly expiration: number | null;
   readonly copies: readonly string[];
+  readonly priority: number;
+  /** How long an exchange that can is to hold it back, in milliseconds; 0 for not at all. */
+  readonly delayMs: number;
+}
+
+/** An exchange as it was declared. */
+export interface WorldExchange {
+  readonly type: string;
+  readonly durable: boolean;
+  readonly autoDelete: boolean;
+  /** It holds messages back that ask for it. */
+  readonly delays: boolean;
 }
 
 export class World {
@@ -64,8 +96,8 @@ export class World {
   readonly consumers: WorldConsumer[] = [];
   /** Taken by basic.get, not settled. */
   readonly got: Held[] = [];
-  /** Durable and transient exchanges that were declared: name to type. */
-  readonly exchanges = new Map<string, { type: string; durable: boolean; autoDelete: boolean }>();
+  /** Durable and transient exchanges that were declared. */
+  readonly exchanges = new Map<string, WorldExchange>();
   /** Bindings as they should be: source, queue or exchange, key. */
   readonly bindings: { source: string; to: string; isQueue: boolean; key: string }[] = [];
   model: Model;
@@ -73,15 +105,18 @@ export class World {
   private readonly store: FaultyStore;
   private readonly clock = new FakeClock();
   private readonly queueMemoryBytes: number;
+  /** The disk has failed, or is about to. */
+  private failing = false;
   private scheduled: (() => void) | null = null;
   private deliveries = new Map<string, Delivery[]>();
   private texts = 0;
   private tags = 0;
 
-  constructor(random: SeededRandom, seed: number) {
+  /** @param paging queues may have to send messages to the store for want of memory */
+  constructor(random: SeededRandom, seed: number, paging: boolean) {
     this.random = random;
     const memory = [65_536, 65_536, 200_000, 1e9];
-    this.queueMemoryBytes = memory[random.below(memory.length)]!;
+    this.queueMemoryBytes = paging ? memory[random.below(memory.length)]! : 1e9;
     this.store = faultyStore({
       seed,
       slowness: 1 + random.below(3),
@@ -112,8 +147,17 @@ export class World {
     if (spec.deadLetterKey !== null) args['x-dead-letter-exchange'] = '';
     if (spec.deadLetterKey) args['x-dead-letter-routing-key'] = spec.deadLetterKey;
     if (spec.singleActive) args['x-single-active-consumer'] = true;
+    if (spec.quorum) args['x-queue-type'] = 'quorum';
+    if (spec.priorityMax > 0) args['x-max-priority'] = spec.priorityMax;
+    if (spec.deliveryLimit !== null) args['x-delivery-limit'] = spec.deliveryLimit;
+    if (spec.expires !== null) args['x-expires'] = spec.expires;
+    if (spec.retry !== null) {
+      args['x-retry-limit'] = spec.retry.limit;
+      args['x-retry-delay'] = spec.retry.delayMs;
+      args['x-retry-multiplier'] = spec.retry.multiplier;
+    }
     this.kit.queue(name, args, { durable: spec.durable, autoDelete: spec.autoDelete });
-    this.model.queues.set(name, new ModelQueue(name, spec));
+    this.model.queues.set(name, new ModelQueue(name, spec, this.clock.now()));
     await this.rest();
   }
 
@@ -127,20 +171,29 @@ export class World {
 
   async purge(name: string): Promise<void> {
     const queue = this.model.queues.get(name)!;
-    this.same(this.queue(name).purge(), queue.ready.length, `messages purged from ${name}`);
-    queue.ready.length = 0;
+    this.same(this.queue(name).purge(), this.model.purge(queue), `messages purged from ${name}`);
     await this.rest();
   }
 
-  async declareExchange(name: string, type: string, durable: boolean, autoDelete: boolean): Promise<void> {
-    this.kit.exchange(name, type, {}, { durable, autoDelete });
-    this.exchanges.set(name, { type, durable, autoDelete });
+  async pause(name: string, on: boolean): Promise<void> {
+    const queue = this.queue(name);
+    if (on) queue.pause();
+    else queue.resume();
+    this.model.queues.get(name)!.paused = on;
+    await this.rest();
+  }
+
+  async declareExchange(name: string, exchange: WorldExchange): Promise<void> {
+    const { type, durable, autoDelete, delays } = exchange;
+    const args = delays ? { 'x-delayed-type': type } : {};
+    this.kit.exchange(name, delays ? 'x-delayed-message' : type, args, { durable, autoDelete });
+    this.exchanges.set(name, exchange);
     await this.rest();
   }
 
   async deleteExchange(name: string): Promise<void> {
     this.kit.vhost.deleteExchange(name, false, BROKER);
-    this.exchanges.delete(name);
+    this.forgetExchange(name);
     this.unbindWhere((binding) => binding.source === name || (!binding.isQueue && binding.to === name));
     await this.rest();
   }
@@ -224,13 +277,11 @@ export class World {
       await this.step();
     }
     const queue = this.model.queues.get(name)!;
-    const expected = this.model.get(queue, noAck);
     const entry = real.get(noAck);
+    const expected = this.model.get(queue, noAck, textOf(entry));
     this.same(textOf(entry), expected?.text ?? null, `the message got from ${name}`);
     if (entry !== null && expected !== null) {
-      if (expected.redelivered !== null)
-        this.same(entry.redelivered, expected.redelivered, `redelivered of what was got from ${name}`);
-      expected.redelivered = true;
+      this.model.checkDelivery(queue, expected, seen(entry));
       if (!noAck) this.got.push({ queue, model: expected, real: entry });
     }
     await this.rest();
@@ -238,16 +289,19 @@ export class World {
 
   async advance(ms: number): Promise<void> {
     // Step by step, so that timers, the turns they cause and their dead letters have their own times on both sides.
-    for (let passed = 0; passed < ms; passed += 100) {
-      const next = this.clock.now() + 100;
+    for (let passed = 0; passed < ms; passed += STEP_MS) {
+      const next = this.clock.now() + STEP_MS;
       const due = [...this.model.queues.values()].filter(({ ready }) =>
         ready.some(({ expiresAt }) => expiresAt <= next),
       );
       // Whether a full queue loses a message of its own before it is offered the dead one of another is a matter of chance.
       for (const { name, spec } of due)
         if (due.length > 1 && spec.overflow !== 'drop-head') await this.purge(name);
-      this.clock.advance(100);
-      this.model.now = this.clock.now();
+      this.clock.advance(STEP_MS);
+      await this.settleReal();
+      this.expireQueues();
+      this.model.begin(this.deliveries);
+      this.model.timePasses(this.clock.now(), (exchange, keys) => this.expectedRoute(exchange, keys));
       await this.rest();
     }
   }
@@ -261,6 +315,7 @@ export class World {
 
   /** A clean stop, and a start. */
   async restart(): Promise<void> {
+    for (const [name, { paused }] of this.model.queues) if (paused) await this.pause(name, false);
     while (this.consumers.length > 0) await this.cancel(this.consumers[0]!, true);
     await this.settle([...this.got], 'requeue');
     await this.kit.close();
@@ -271,6 +326,7 @@ export class World {
 
   /** Steps that are not brought to rest, then the machine stops. What comes back must be what stood between two batches. */
   async crash(steps: number): Promise<void> {
+    for (const [name, { paused }] of this.model.queues) if (paused) await this.pause(name, false);
     // What would be gone at once after the restart makes the comparison needlessly hard.
     await this.settle(
       this.held().filter(({ model }) => model.nowOrNever || model.expiresAt <= this.clock.now()),
@@ -290,19 +346,23 @@ export class World {
     this.kit.node.shard.hasten();
     this.kit.node.turn.request();
     await this.rest();
-    const states: { ticket: number; content: Map<string, ModelEntry[]> }[] = [];
-    const remember = (): void => {
-      const content = new Map(plain.map((queue) => [queue.name, contentOf(queue)]));
-      states.push({ ticket: this.kit.node.shard.ticket, content });
+    const states: State[] = [];
+    const remember = (ticket: number): void => {
+      states.push({ ticket, content: new Map(plain.map((queue) => [queue.name, snapshot(queue)])) });
     };
-    states.push({ ticket: 0, content: new Map(plain.map((queue) => [queue.name, contentOf(queue)])) });
+    remember(0);
+    if (this.random.chance(0.2)) {
+      this.failing = true;
+      this.store.engine.failNext(new Error('the disk refuses'), this.random.chance(0.5));
+    }
     for (let i = 0; i < steps; i++) {
       await this.restlessStep(plain);
-      remember();
+      remember(this.kit.node.shard.ticket);
     }
     const { durableTicket } = this.kit.node.shard;
     this.kit.node.stopTimers();
     this.store.crash();
+    this.failing = false;
     this.scheduled = null;
     this.loseTransient(true);
     await this.open();
@@ -310,25 +370,31 @@ export class World {
     const found = new Map<string, Found[]>();
     for (const name of this.kit.vhost.queues.keys()) found.set(name, await this.takeAll(name));
     this.adopt(states, durableTicket, plain, found);
-    for (const [name, list] of found) {
-      const queue = this.model.queues.get(name);
-      if (queue === undefined) throw new Error(`${name} came back, though it was not durable`);
-      this.same(
-        list.map(({ text }) => text.slice(0, 12)).join(' '),
-        queue.ready.map(({ text }) => text.slice(0, 12)).join(' '),
-        `content of ${name} after a crash`,
-      );
-      for (const [i, { redelivered }] of list.entries()) {
-        const entry = queue.ready[i]!;
-        if (entry.redelivered === true && !redelivered)
-          throw new Error(
-            `'${entry.text}' of ${name} was handed out before the crash and came back unmarked`,
-          );
-        entry.redelivered = true;
-      }
-      for (const { entry } of list) this.queue(name).requeue(entry);
+    for (const [name, list] of found) this.match(name, list);
+    await this.settle([...this.got], 'requeue');
+  }
+
+  /** What came back in a queue is what the model has there; it is in our hands now. */
+  private match(name: string, list: readonly Found[]): void {
+    const queue = this.model.queues.get(name);
+    if (queue === undefined) throw new Error(`${name} came back, though it was not durable`);
+    const expected = queue.ready.map(({ text }) => text);
+    for (const [i, { entry, text }] of list.entries()) {
+      const model = queue.front(text);
+      if (model?.text !== text)
+        throw new Error(
+          `${name} came back with ${list.map((each) => brief(each.text)).join(' ')} instead of ` +
+            `${expected.map(brief).join(' ')}, at ${i}`,
+        );
+      queue.ready.shift();
+      const { redelivered } = entry;
+      // The mark may have run ahead.
+      if (model.redelivered !== true || redelivered) model.redelivered = null;
+      this.model.checkDelivery(queue, model, seen(entry));
+      queue.got.push(model);
+      this.got.push({ queue, model, real: entry });
     }
-    await this.rest();
+    this.same(queue.ready.length, 0, `messages of ${name} that did not come back after a crash`);
   }
 
   /** Everything is taken away: nothing may be left in memory, on the wheel or in the store. */
@@ -336,6 +402,8 @@ export class World {
     for (const consumer of [...this.consumers]) await this.cancel(consumer, false);
     await this.settle([...this.got], 'ack');
     for (const name of [...this.model.queues.keys()]) await this.deleteQueue(name);
+    for (const [name, { delays }] of [...this.exchanges])
+      if (delays && this.exchanges.has(name)) await this.deleteExchange(name);
     const { node } = this.kit;
     this.same(node.memory.used, 0, 'memory in use at the end');
     this.same(node.wheel.size, 0, 'timers at the end');
@@ -347,6 +415,9 @@ export class World {
 
   /** Both sides come to rest, and are compared. */
   private async rest(): Promise<void> {
+    await this.settleReal();
+    // As every door does before it looks: what came back too late goes with the next tick otherwise.
+    for (const queue of this.kit.vhost.queues.values()) queue.catchUp();
     await this.settleReal();
     this.model.begin(this.deliveries);
     this.model.end();
@@ -367,8 +438,26 @@ export class World {
     this.scheduled = null;
     run?.();
     await iteration();
-    if (this.kit.errors.length > 0) throw this.kit.errors[0];
+    this.checkErrors();
     return run !== null || this.scheduled !== null || this.store.engine.flying;
+  }
+
+  private checkErrors(): void {
+    if (this.kit.errors.length > 0 && !this.failing) throw this.kit.errors[0];
+  }
+
+  /** Queues that nobody used for long go, a little sooner or later. */
+  private expireQueues(): void {
+    const now = this.clock.now();
+    for (const [name, { spec, usedAt, consumers }] of [...this.model.queues]) {
+      if (spec.expires === null || consumers.length > 0) continue;
+      const isThere = this.kit.vhost.queues.has(name);
+      if (isThere && now > usedAt + spec.expires + EXPIRES_LATE_MS)
+        throw new Error(`${name} was not used for ${now - usedAt} ms and is still there`);
+      if (isThere || now < usedAt + spec.expires) continue;
+      this.model.remove(name);
+      this.forgetQueue(name);
+    }
   }
 
   private compare(): void {
@@ -378,12 +467,20 @@ export class World {
     for (const [name, queue] of this.model.queues) {
       const real = this.queue(name);
       this.same(real.messageCount, queue.ready.length, `ready messages of ${name}`);
+      this.same(real.waitingCount, queue.waiting.length, `messages of ${name} that wait for a retry`);
       this.same(real.messageBytes, queue.bytes, `ready bytes of ${name}`);
       this.same(real.unackedCount, queue.unacked.length, `unacked messages of ${name}`);
       this.same(real.consumerCount, queue.consumers.length, `consumers of ${name}`);
       memory += real.memoryBytes;
     }
-    this.same(node.memory.used, memory, 'memory in use');
+    // What is fetched because its time comes soon is no queue's.
+    if (node.memory.used < memory) this.same(node.memory.used, memory, 'memory in use');
+    for (const [name, { delays }] of this.exchanges) {
+      if (!delays) continue;
+      const waiting = this.model.delayed.filter(({ exchange }) => exchange === name).length;
+      const { messageCount } = vhost.exchange(name).intake!.delays!;
+      this.same(messageCount, waiting, `messages that ${name} holds back`);
+    }
     const exchanges = [...vhost.exchanges.keys()].filter((name) => name.startsWith('x')).sort();
     this.same(exchanges.join(), [...this.exchanges.keys()].sort().join(), 'exchanges');
     let bindings = 0;
@@ -391,41 +488,50 @@ export class World {
     this.same(bindings, this.bindings.length, 'bindings');
   }
 
-  private publishNow({ exchange, key, persistent, bytes, expiration, copies }: Publish): void {
+  private publishNow(what: Publish): void {
+    const { exchange, key, persistent, bytes, expiration, copies, priority, delayMs } = what;
     const text = `m${++this.texts}`.padEnd(bytes, '.');
-    const headers =
-      copies.length === 0
-        ? null
-        : new Map<string, FieldValue>([
-            ['CC', { tag: 'A', value: copies.map((value) => ({ tag: 'S', value }) as const) }],
-          ]);
-    const message = messageTo(exchange, key, text, {
+    const headers = new Map<string, FieldValue>();
+    if (copies.length > 0)
+      headers.set('CC', { tag: 'A', value: copies.map((value) => ({ tag: 'S', value }) as const) });
+    if (delayMs > 0) headers.set('x-delay', { tag: 'l', value: delayMs });
+    const real = messageTo(exchange, key, text, {
       deliveryMode: persistent ? 2 : 1,
       expiration: expiration === null ? null : String(expiration),
-      headers,
+      priority: priority === 0 ? null : priority,
+      headers: headers.size === 0 ? null : headers,
     });
     const { vhost } = this.kit;
     const source = vhost.exchange(exchange);
-    const route =
-      copies.length === 0
-        ? vhost.route(source, message, key)
-        : vhost.routeAll(source, message, [key, ...copies]);
+    const keys = [key, ...copies];
+    const route = copies.length === 0 ? vhost.route(source, real, key) : vhost.routeAll(source, real, keys);
+    const message: ModelMessage = { text, persistent, keys, priority, deaths: [] };
     const names = route.map(({ name }) => name);
-    this.same(
-      [...names].sort().join(),
-      this.expectedRoute(exchange, [key, ...copies]).join(),
-      `route of ${exchange} ${key}`,
-    );
+    const expected = this.expectedRoute(exchange, keys, delayMs);
+    this.same([...names].sort().join(), expected.join(), `route of ${exchange} ${key}`);
     // The message is published before the model is told, so what is handed out early is known to it.
-    const outcome = vhost.publish(route, message);
+    const outcome = vhost.publish(route, real);
     this.model.begin(this.deliveries);
-    const refused = this.model.publish(
-      names,
-      () => new ModelEntry(text, persistent, [key, ...copies], []),
-      expiration,
-    );
+    let written = false;
+    const queues: string[] = [];
+    for (const name of names) {
+      const holder = holderOf(name);
+      if (holder === null) queues.push(name);
+      else if (this.hold(holder, message, expiration, delayMs)) written = true;
+    }
+    const refused = this.model.publish(queues, message, expiration);
     this.same((outcome & REJECTED) !== 0, refused, `refusal by one of ${names.join()}`);
-    if (!persistent) this.same(outcome & MUST_COMMIT, 0, 'a transient message asks for a commit');
+    for (const name of queues)
+      if (this.model.queues.get(name)?.entryOf(message).lasting === true) written = true;
+    if (!written) this.same(outcome & MUST_COMMIT, 0, 'a message that is not written asks for a commit');
+  }
+
+  /** An exchange holds the message back. @returns true when it survives a restart there */
+  private hold(exchange: string, message: ModelMessage, expiration: number | null, delayMs: number): boolean {
+    const lasting = this.exchanges.get(exchange)!.durable && message.persistent;
+    const dueAt = this.clock.now() + delayMs;
+    this.model.delayed.push({ exchange, message, expiration, dueAt, lasting });
+    return lasting;
   }
 
   private settleNow(held: Held, how: 'ack' | 'requeue' | 'reject'): void {
@@ -441,14 +547,14 @@ export class World {
   }
 
   /** A queue whose durable content only changes by what a client does to it: no limits, no time to live, nothing taken unacked. */
-  private isPlain({ spec, consumers }: ModelQueue): boolean {
-    const { durable, autoDelete, ttl, lengthMax, bytesMax } = spec;
+  private isPlain({ spec, consumers, isBounded }: ModelQueue): boolean {
+    const { durable, autoDelete, ttl, expires } = spec;
     return (
       durable &&
       !autoDelete &&
       ttl === null &&
-      lengthMax === null &&
-      bytesMax === null &&
+      expires === null &&
+      !isBounded &&
       consumers.every(({ noAck }) => !noAck)
     );
   }
@@ -460,14 +566,15 @@ export class World {
     if (what < 4 && plain.length > 0) {
       const { name } = plain[random.below(plain.length)]!;
       const bytes = 10 + random.below(800);
-      this.publishNow({ exchange: '', key: name, persistent: true, bytes, expiration: null, copies: [] });
+      const priority = random.below(4);
+      this.publishNow({ ...PLAIN, key: name, persistent: true, bytes, priority });
       return;
     }
     if (what < 7) {
       const staysPlain = ({ queue, model: entry }: Held): boolean => {
         const { deadLetterKey } = queue.spec;
         if (deadLetterKey === null) return true;
-        const targets = (deadLetterKey === '' ? entry.keys : [deadLetterKey]).map((key) =>
+        const targets = (deadLetterKey === '' ? entry.message.keys : [deadLetterKey]).map((key) =>
           model.queues.get(key),
         );
         return targets.every((target) => target === undefined || plain.includes(target));
@@ -486,6 +593,7 @@ export class World {
       this.scheduled = null;
       run?.();
     } else await iteration();
+    this.checkErrors();
     model.observe(this.deliveries);
   }
 
@@ -499,19 +607,23 @@ export class World {
         this.model.remove(queue.name);
         continue;
       }
-      const content = contentOf(queue);
+      const { ready, waiting } = snapshot(queue);
       queue.ready.length = 0;
+      queue.waiting.length = 0;
       queue.got.length = 0;
       queue.consumers.length = 0;
       queue.active = null;
-      for (const entry of content) {
+      queue.paused = false;
+      queue.usedAt = this.clock.now();
+      this.refill(queue, ready, waiting);
+      for (const entry of queue.ready) {
         // The mark runs ahead of the deliveries, and only a clean stop sets it back.
         if (crashed && entry.redelivered === false) entry.redelivered = null;
         if (entry.nowOrNever) entry.expiresAt = 0;
-        queue.append(entry);
       }
     }
-    for (const [name, { durable }] of [...this.exchanges]) if (!durable) this.exchanges.delete(name);
+    this.model.delayed = this.model.delayed.filter(({ lasting }) => lasting);
+    for (const [name, { durable }] of [...this.exchanges]) if (!durable) this.forgetExchange(name);
     // RabbitMQ: a durable auto-delete exchange outlives transient bindings that a restart took away.
     for (let i = this.bindings.length - 1; i >= 0; i--) {
       const { source, to, isQueue } = this.bindings[i]!;
@@ -520,9 +632,24 @@ export class World {
     }
   }
 
+  /** The queue's content is this, in its old order. */
+  private refill(queue: ModelQueue, ready: readonly Kept[], waiting: readonly (Kept & Waiting)[]): void {
+    const all = [...ready, ...waiting].sort((a, b) => a.place - b.place);
+    for (const kept of all) {
+      const { entry, failures, retries } = kept;
+      entry.failures = failures;
+      entry.retries = retries;
+      if ('dueAt' in kept) {
+        entry.place = queue.nextPlace();
+        queue.waiting.push({ entry, dueAt: kept.dueAt as number });
+      } else queue.append(entry);
+    }
+    queue.waiting.sort((a, b) => a.dueAt - b.dueAt);
+  }
+
   /** The model takes over what came back in plain queues, if it is what stood there between two batches. */
   private adopt(
-    states: readonly { ticket: number; content: Map<string, ModelEntry[]> }[],
+    states: readonly State[],
     durableTicket: number,
     plain: readonly ModelQueue[],
     found: ReadonlyMap<string, Found[]>,
@@ -535,29 +662,42 @@ export class World {
       if (next !== undefined && next.ticket === ticket) continue;
       // What was told to be on disk is there.
       if (next !== undefined && next.ticket <= durableTicket) continue;
-      const differing = plain.find(({ name }) => {
-        const is = found.get(name)?.map(({ text }) => text) ?? [];
-        return (
-          is.join() !==
-          content
-            .get(name)!
-            .map(({ text }) => text)
-            .join()
-        );
-      });
+      const differing = plain.find((queue) => !this.isFound(queue, content.get(queue.name)!, found));
       if (differing === undefined) {
         for (const queue of plain) {
           queue.ready.length = 0;
-          for (const entry of content.get(queue.name)!) queue.append(entry);
+          queue.waiting.length = 0;
+          const { ready, waiting } = content.get(queue.name)!;
+          this.refill(queue, ready, waiting);
         }
         return;
       }
       const { name } = differing;
+      const had = content.get(name)!;
       wrong.push(
-        `batch ${ticket}: ${name} had ${brief(content.get(name)!)}, found ${brief(found.get(name) ?? [])}`,
+        `batch ${ticket}: ${name} had ${had.ready.map((each) => described(each)).join(' ')} and ${had.waiting.length} that wait, found ` +
+          `${(found.get(name) ?? []).map(({ entry }) => describedReal(entry)).join(' ')} and ${this.queue(name)?.waitingCount}`,
       );
     }
     throw new Error(`what came back never stood there (durable ${durableTicket}):\n${wrong.join('\n')}`);
+  }
+
+  private isFound(queue: ModelQueue, had: Content, found: ReadonlyMap<string, Found[]>): boolean {
+    const real = this.kit.vhost.queues.get(queue.name);
+    if (real === undefined || real.waitingCount !== had.waiting.length) return false;
+    const counted = queue.spec.deliveryLimit !== null;
+    const is = found.get(queue.name)!.map(({ entry }) => describedReal(entry, counted));
+    // Where an order is not known, any will do.
+    const test = new ModelQueue(queue.name, queue.spec, 0);
+    for (const { entry, place } of had.ready) test.ready.push(Object.assign(Object.create(entry), { place }));
+    const kept = new Map(had.ready.map((each) => [each.entry.text, described(each, counted)]));
+    if (is.length !== test.ready.length) return false;
+    for (const { text } of found.get(queue.name)!) {
+      const front = test.front(text)!;
+      test.ready.shift();
+      if (kept.get(front.text) !== is.shift()) return false;
+    }
+    return true;
   }
 
   private async takeAll(name: string): Promise<Found[]> {
@@ -570,7 +710,7 @@ export class World {
       }
       const entry = queue.get(false);
       if (entry === null) return found;
-      found.push({ text: textOf(entry)!, redelivered: entry.redelivered, entry });
+      found.push({ text: textOf(entry)!, entry });
     }
   }
 
@@ -599,6 +739,11 @@ export class World {
     this.unbindWhere((binding) => binding.isQueue && binding.to === name);
   }
 
+  private forgetExchange(name: string): void {
+    this.exchanges.delete(name);
+    this.model.delayed = this.model.delayed.filter(({ exchange }) => exchange !== name);
+  }
+
   private unbindWhere(gone: (binding: World['bindings'][number]) => boolean): void {
     const sources = new Set<string>();
     for (let i = this.bindings.length - 1; i >= 0; i--) {
@@ -609,13 +754,13 @@ export class World {
     for (const source of sources) {
       if (!this.exchanges.get(source)?.autoDelete || this.bindings.some((each) => each.source === source))
         continue;
-      this.exchanges.delete(source);
+      this.forgetExchange(source);
       this.unbindWhere((each) => !each.isQueue && each.to === source);
     }
   }
 
-  /** Names of the queues that keys reach from an exchange, sorted. */
-  expectedRoute(exchange: string, keys: readonly string[]): string[] {
+  /** Names of the queues, and of exchanges that hold it back, that a message with these keys reaches from an exchange, sorted. */
+  expectedRoute(exchange: string, keys: readonly string[], delayMs = 0): string[] {
     const found = new Set<string>();
     const seen = new Set<string>();
     const visit = (name: string): void => {
@@ -625,9 +770,13 @@ export class World {
         for (const key of keys) if (this.model.queues.has(key)) found.add(key);
         return;
       }
-      const type = this.exchanges.get(name)?.type;
+      const { type, delays } = this.exchanges.get(name)!;
+      if (delays && delayMs > 0) {
+        found.add(HOLDER + name);
+        return;
+      }
       for (const { source, to, isQueue, key } of this.bindings) {
-        if (source !== name || !keys.some((each) => matches(type!, key, each))) continue;
+        if (source !== name || !keys.some((each) => matches(type, key, each))) continue;
         if (isQueue) found.add(to);
         else visit(to);
       }
@@ -643,19 +792,72 @@ export class World {
 
 interface Found {
   readonly text: string;
-  readonly redelivered: boolean;
   readonly entry: Entry;
 }
 
-/** Persistent messages of a queue in their order, wherever they are. */
-function contentOf(queue: ModelQueue): ModelEntry[] {
-  return [...queue.ready, ...queue.unacked]
-    .filter(({ persistent }) => persistent)
-    .sort((a, b) => a.place - b.place);
+/** An entry and what was known of it at some time. */
+interface Kept {
+  readonly entry: ModelEntry;
+  readonly place: number;
+  readonly failures: number;
+  readonly retries: number;
 }
 
-function brief(entries: readonly { readonly text: string }[]): string {
-  return entries.map(({ text }) => text.replaceAll('.', '')).join(' ');
+/** What a restart leaves of a queue. */
+interface Content {
+  readonly ready: readonly Kept[];
+  readonly waiting: readonly (Kept & Waiting)[];
+}
+
+/** What stood in the plain queues after a step whose writes are in this batch or an earlier one. */
+interface State {
+  readonly ticket: number;
+  readonly content: ReadonlyMap<string, Content>;
+}
+
+/** What the broker puts before the name of an exchange that holds messages back. */
+const HOLDER = '\0delayed\0';
+
+/** The exchange that a member of a route stands for; null for a queue. */
+function holderOf(name: string): string | null {
+  return name.startsWith(HOLDER) ? name.slice(HOLDER.length) : null;
+}
+
+/** A message as a client would publish it to a queue. */
+export const PLAIN: Publish = {
+  exchange: '',
+  key: '',
+  persistent: false,
+  bytes: 10,
+  expiration: null,
+  copies: [],
+  priority: 0,
+  delayMs: 0,
+};
+
+/** What a restart would leave of a queue now, wherever it is. */
+function snapshot(queue: ModelQueue): Content {
+  const ready = [...queue.ready, ...queue.unacked].filter(({ lasting }) => lasting).sort(inOrder);
+  const waiting = queue.waiting.filter(({ entry }) => entry.lasting);
+  return { ready: ready.map(keptOf), waiting: waiting.map((each) => ({ ...each, ...keptOf(each.entry) })) };
+}
+
+function keptOf(entry: ModelEntry): Kept {
+  const { place, failures, retries } = entry;
+  return { entry, place, failures, retries };
+}
+
+function described({ entry, failures, retries }: Kept, counted = true): string {
+  return `${brief(entry.text)}${counted ? `/${failures}` : ''}/${retries}`;
+}
+
+function describedReal(entry: Entry, counted = true): string {
+  const { text, failures, retries } = seen(entry);
+  return `${brief(text)}${counted ? `/${failures}` : ''}/${retries}`;
+}
+
+function brief(text: string): string {
+  return text.replaceAll('.', '');
 }
 
 function matches(type: string, bindingKey: string, key: string): boolean {
