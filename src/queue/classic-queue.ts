@@ -266,6 +266,8 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     if (this.deliver(this.context.deliveriesPerTurn) === NOTHING_LEFT) this.tidy();
     // After a start nothing was watched before.
     if (this.expiry.isTime) this.expire();
+    // After a start nothing was watched before.
+    if (this.expiry.isTime) this.expire();
   }
 
   touch(): void {

@@ -141,6 +141,55 @@ describe('what a queue keeps on disk only', () => {
     expect(bench.errors).toHaveLength(1);
   });
 
+  it('is not handed over when it was taken out of its order meanwhile, before or during the read', () => {
+    const bench = new Bench();
+    bench.add(1, 2, 3, 4, 5, 6);
+    bench.pager.take(2, 1);
+    bench.pager.bringBack();
+    bench.pager.take(4, 1);
+    expect(bench.pager.has(4)).toBe(false);
+    expect(bench.pager.has(5)).toBe(true);
+    expect(bench.pager.count).toBe(4);
+    bench.answer(3);
+    expect(bench.taken).toEqual([1, 3]);
+    bench.pager.take(6, 1);
+    while (bench.reads.length > 0) bench.answer();
+    expect(bench.taken).toEqual([1, 3, 5]);
+    expect(bench.pager.count).toBe(0);
+    expect(bench.pager.bodyBytes).toBe(0);
+    expect(bench.errors).toEqual([]);
+  });
+
+  it('is read no more when the last of it was taken, and goes on with what comes then', () => {
+    const bench = new Bench();
+    bench.add(1, 2);
+    bench.pager.bringBack();
+    bench.pager.take(1, 1);
+    bench.pager.take(2, 1);
+    bench.positions.length = 0;
+    bench.add(3);
+    bench.pager.bringBack();
+    while (bench.reads.length > 0) bench.answer();
+    expect(bench.taken).toEqual([3]);
+    expect(bench.errors).toEqual([]);
+  });
+
+  it('and was taken is remembered only as long as it can still be read', () => {
+    const bench = new Bench();
+    bench.add(1, 2, 3, 4);
+    bench.pager.take(2, 1);
+    bench.pager.settled(2);
+    bench.positions.splice(1, 1);
+    bench.pager.bringBack();
+    bench.pager.take(4, 1);
+    bench.pager.settled(4);
+    // The read was asked before 4 left the store.
+    bench.answer();
+    expect(bench.taken).toEqual([1, 3]);
+    expect(bench.pager.count).toBe(0);
+    expect(bench.errors).toEqual([]);
+  });
+
   it('says nothing when the store was closed under it', () => {
     const bench = new Bench();
     bench.add(1);
