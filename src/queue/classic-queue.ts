@@ -251,8 +251,9 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     return this.lines.length === 1 ? this.lines : [...this.lines].sort((a, b) => b.level - a.level);
   }
 
-  takenOut(entry: Entry | null): void {
+  takenOut(message: Message, entry: Entry | null): void {
     if (entry !== null) this.ordering?.ended(entry);
+    else this.duplicates?.left(message);
     this.wake();
   }
 
@@ -264,8 +265,6 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     if (this.expiry.isTime) this.expire();
     if (!this.woken || this.messageCount === 0) return;
     if (this.deliver(this.context.deliveriesPerTurn) === NOTHING_LEFT) this.tidy();
-    // After a start nothing was watched before.
-    if (this.expiry.isTime) this.expire();
     // After a start nothing was watched before.
     if (this.expiry.isTime) this.expire();
   }
