@@ -138,8 +138,8 @@ export class StreamQueue implements DeclaredQueue, CommitWaiter, ReaderHost, Run
 
   /** Committed messages (RabbitMQ). */
   get messageCount(): number {
-    const { numbering } = this;
-    return Math.max(0, numbering.offsetAt(this.committedEnd) - numbering.offsetAt(this.firstPosition));
+    // What is being written may have pushed everything committed out.
+    return Math.max(0, this.committedOffset - this.firstOffset);
   }
 
   get consumerCount(): number {
@@ -169,6 +169,11 @@ export class StreamQueue implements DeclaredQueue, CommitWaiter, ReaderHost, Run
   /** Offset of the oldest message; of the next one when there is none. */
   get firstOffset(): number {
     return this.numbering.offsetAt(this.firstPosition);
+  }
+
+  /** Offset behind the last committed message. */
+  get committedOffset(): number {
+    return this.numbering.offsetAt(this.committedEnd);
   }
 
   /** Offset that the next message will have. */

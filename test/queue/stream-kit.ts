@@ -150,9 +150,12 @@ export class StreamKit {
         done(error, entries);
       });
     };
-    this.turn = new Turn((run) => {
-      this.scheduled = run;
+    this.scheduled = null;
+    // What a stream before a crash still hears must not come between.
+    const turn: Turn = new Turn((run) => {
+      if (turn === this.turn) this.scheduled = run;
     });
+    this.turn = turn;
     this.turn.commit = () => shard.commit();
     this.turn.onError = (error) => {
       throw error;
