@@ -52,6 +52,16 @@ export const policiesRules: readonly Rule[] = [
     text: 'overflow reject-publish has publishes refused from then on, and no more when the policy is gone.',
   },
   { id: '12.1.message-ttl', text: 'message-ttl holds for messages that come while the policy is there.' },
+  {
+    id: '12.1.message-ttl-waiting',
+    text: 'Messages that wait when a policy brings message-ttl expire that long after it came, if not sooner.',
+    difference: {
+      rabbitmq: 'they keep the time they had when they came',
+      ours: 'they live no longer than messages that come now',
+      reason:
+        'Who gives a queue a time to live wants to be rid of old messages, those that wait most of all.',
+    },
+  },
   { id: '12.1.expires', text: 'expires deletes a queue that nobody uses.' },
   {
     id: '12.1.dead-letter',

@@ -89,6 +89,30 @@ rule(
   },
 );
 
+/** What is left of a message that was there before a policy brought a time to live, when that is over. */
+async function leftOver(target: Target): Promise<string[]> {
+  const { channel, scene } = await start();
+  const queue = await scene.queue();
+  await channel.confirms();
+  await channel.publishConfirmed('', queue, ['waits']);
+  await operator.setPolicy(policyFor(queue, { 'message-ttl': SHORT_MS }));
+  await pass(target, 3 * SHORT_MS);
+  return channel.drain(queue);
+}
+
+rule(
+  '12.1.message-ttl-waiting',
+  'a message from before the policy',
+  async (target) => {
+    expect(await leftOver(target)).toEqual([]);
+  },
+  {
+    onRabbitMQ: async (target) => {
+      expect(await leftOver(target)).toEqual(['waits']);
+    },
+  },
+);
+
 rule('12.1.expires', 'a queue goes, one whose policy went in time stays', async (target) => {
   const { channel, scene } = await start();
   const queue = await scene.queue();
