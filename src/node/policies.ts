@@ -128,10 +128,14 @@ export class VHostPolicies implements Wakeable {
     for (const told of waiting) told();
   }
 
-  /** A pass that is under way starts anew: what it has done already changes no more. */
+  /**
+   * A pass that is under way starts anew, in its next turn: many changes in a row (a definitions file) cost no more time at once than one.
+   * What it has done already changes no more.
+   */
   private changed(): void {
+    const underWay = this.pending !== null;
     this.pending = this.everything();
-    this.runTurn();
+    if (!underWay) this.runTurn();
   }
 
   /** Exchanges are done in passing (null), queues are handed out. Maps show what is added meanwhile, which has its policy. */
