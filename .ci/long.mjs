@@ -18,6 +18,8 @@ const RUNS = {
   'conformance against RabbitMQ': conformanceAgainstRabbitMQ,
   'crash harness, 10 kills': () =>
     script(['.ci/ready.mjs', 'run', 'test/crash/run.ts', '--rounds', '10', '--seconds', '2']),
+  'dead-letters kept, 1,000 crashes': () =>
+    tests(['test/crash/dead-letters.test.ts'], { FAILURE_CRASHES: '1000' }),
   'store model, 400 seeds': () => tests(['test/store'], { STORE_SEEDS: '400' }),
   'simulation, 2,000 seeds': () => tests(['test/simulation'], { SIM_SEEDS: '2000' }),
   'speed guard': () => counted(['.ci/ready.mjs', 'run', 'bench/micro/guard.ts']),

@@ -2,6 +2,7 @@
 // between the two queues, nothing is doubled, whatever waits waits on. FAILURE_CRASHES says how many crashes; the seed is in the title.
 
 import { describe, expect, it } from 'vitest';
+import { FakeClock } from '../../src/base/fake-clock.ts';
 import type { Entry } from '../../src/message/entry.ts';
 import type { DeclaredQueue } from '../../src/queue/queue.ts';
 import { MUST_COMMIT, REJECTED } from '../../src/queue/queue.ts';
@@ -26,6 +27,7 @@ interface Fate {
 
 class Run {
   private readonly random: SeededRandom;
+  private readonly clock = new FakeClock();
   private readonly store: FaultyStore;
   private readonly fates = new Map<string, Fate>();
   private readonly retries: boolean;
@@ -37,12 +39,12 @@ class Run {
 
   constructor(seed: number) {
     this.random = new SeededRandom(seed);
-    this.store = faultyStore({ seed, slowness: 3, readSlowness: 3 });
+    this.store = faultyStore({ seed, slowness: 3, readSlowness: 3, clock: this.clock });
     this.retries = seed % 2 === 0;
   }
 
   async all(): Promise<void> {
-    this.kit = await NodeKit.open({ store: this.store, ...MEMORY });
+    this.kit = await NodeKit.open({ store: this.store, clock: this.clock, ...MEMORY });
     const args = {
       'x-queue-type': 'quorum',
       'x-dead-letter-exchange': 'dlx',

@@ -89,8 +89,8 @@ export class NodeKit {
   ): Promise<NodeKit> {
     // Nothing schedules a turn unless a test brings one that does: tests run it.
     const {
-      store = memoryStore(),
       clock = new FakeClock(),
+      store = memoryStore({ clock }),
       log = silentLogger,
       turn = new Turn(() => {}),
       ...options
@@ -168,9 +168,7 @@ export class NodeKit {
     const { shard } = this.node;
     for (let i = 0; i < 3; i++) {
       this.run();
-      const { ticket } = shard;
-      // A call without effect: without any, there is nothing to become durable.
-      shard.remove(0, 0);
+      const ticket = shard.hasten();
       shard.commit();
       await until(() => shard.durableTicket >= ticket);
     }

@@ -1,6 +1,6 @@
 // Random topologies and operations, restarts and crashes, held against a plain model. A failure names its seed.
-// `npm run simulate` runs these tests alone, with the same few seeds as `npm test`; SIM_SEEDS=20000 before it asks for so many.
-// SIM_FIRST is the first seed, SIM_STEPS how long each script is.
+// The long form is `npm run simulate` (run.ts). Here SIM_SEEDS says how many seeds, SIM_FIRST the first one, SIM_STEPS how long each
+// script is.
 
 import { describe, expect, it } from 'vitest';
 import { simulate } from './script.ts';
