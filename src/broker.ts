@@ -31,6 +31,8 @@ import {
   listDelayed,
 } from './node/delayed-messages.ts';
 import { BrokerNode, type NodeOptions } from './node/node.ts';
+import { Operations, type QueueOperator, type RedriveHandle } from './node/operations.ts';
+import type { QueueInfo } from './node/operations-info.ts';
 import type { PolicyKind, PolicyOptions, PolicyRow } from './node/parameters.ts';
 import type { PolicyFacts } from './node/policies.ts';
 import { recover } from './node/recovery.ts';
@@ -97,6 +99,8 @@ export class Broker {
   private readonly listener: Listener;
   private readonly ackTimeout: AckTimeout;
   private readonly graceMs: number;
+  private readonly defaultVhost: string;
+  private readonly operations: Operations;
   private readonly identity: ExportIdentity;
   private stopping: Promise<void> | null = null;
   /** Why the store was lost; null while it is there. */
@@ -115,6 +119,8 @@ export class Broker {
     this.listener = listener;
     this.ackTimeout = ackTimeout;
     this.graceMs = settings.stopGraceMs;
+    this.defaultVhost = settings.defaultVhost;
+    this.operations = new Operations(node);
     this.identity = {
       rabbitVersion: settings.serverVersion,
       productName: 'Leveret',
@@ -329,6 +335,23 @@ export class Broker {
   /** Shuts a user out of a virtual host. */
   clearPermissions(user: string, vhost: string): Promise<void> {
     return this.change(null, () => void clearPermissions(this.node, user, vhost));
+  }
+
+  // ── what operators do with queues (docs/operations.md) ──
+
+  /** A queue to look into and to work on; the default virtual host is meant when none is named. It need not be there yet. */
+  queue(name: string, vhost: string = this.defaultVhost): QueueOperator {
+    return this.operations.queue(vhost, name);
+  }
+
+  /** All queues, or those of one virtual host, with what is in them. @throws BrokerError not-found */
+  queues(vhost: string | null = null): QueueInfo[] {
+    return this.operations.queues(vhost);
+  }
+
+  /** Redrives under way, and the last ones that ended; oldest first. */
+  redrives(): readonly RedriveHandle[] {
+    return this.operations.redrives();
   }
 
   private async change(vhost: string | null, act: () => void): Promise<void> {

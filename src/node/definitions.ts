@@ -41,6 +41,8 @@ export type StoredDefinition =
       arguments: string;
       /** Numbers of further content in the store, by line; absent when there is none. */
       lines?: Record<string, number>;
+      /** Somebody has stopped its deliveries; absent when not. */
+      paused?: true;
     }
   | {
       kind: 'binding';
@@ -106,7 +108,13 @@ export class Definitions {
     this.write(['exchange', vhost, name], null);
   }
 
-  saveQueue(vhost: string, q: QueueDeclaration, number: number, lines: ReadonlyMap<number, number>): void {
+  saveQueue(
+    vhost: string,
+    q: QueueDeclaration,
+    number: number,
+    lines: ReadonlyMap<number, number>,
+    paused: boolean,
+  ): void {
     const { name, autoDelete } = q;
     this.write(['queue', vhost, name], {
       kind: 'queue',
@@ -116,6 +124,7 @@ export class Definitions {
       autoDelete,
       arguments: tableText(q.arguments),
       ...(lines.size === 0 ? {} : { lines: Object.fromEntries(lines) }),
+      ...(paused ? { paused: true as const } : {}),
     });
   }
 

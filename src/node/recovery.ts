@@ -5,6 +5,7 @@
 import { importUsers } from '../auth/definitions.ts';
 import { BrokerError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import type { DeclaredQueue } from '../queue/queue.ts';
 import { createRouter } from '../routing/router-types.ts';
 import {
   type RecoveredQueue,
@@ -32,6 +33,7 @@ export async function recover(node: BrokerNode): Promise<Recovered> {
   const stats = await node.shard.recover(sink);
   sink.buildTopology();
   node.definitions.muted = false;
+  for (const queue of sink.paused) queue.pause();
   // Messages may have expired meanwhile.
   for (const vhost of node.vhosts.values()) {
     for (const queue of vhost.queues.values()) queue.wake();
@@ -52,6 +54,8 @@ class Sink implements RecoverySink {
   private readonly log: Logger;
   private readonly records: StoredDefinition[] = [];
   private built = false;
+  /** Queues that were paused. A paused queue is woken, so it has to wait until everything is there. */
+  readonly paused: DeclaredQueue[] = [];
   private readonly queues = new Map<number, StoredContent>();
 
   constructor(node: BrokerNode, log: Logger) {
@@ -131,6 +135,7 @@ class Sink implements RecoverySink {
       const lines = linesIn(record);
       const queue = vhost.addQueue(declaration, number, lines);
       for (const own of [number, ...lines.values()]) this.put(own, queue);
+      if (record.paused === true) this.paused.push(queue);
     } else {
       const source = vhost.exchanges.get(record.source);
       const destination =

@@ -251,7 +251,7 @@ export class VHost implements QueueHost {
     checkQueueDeclaration(wanted, this.name);
     this.assertRoomForQueue(name);
     const queue = this.addQueue(wanted, this.context.nextQueueNumber());
-    if (wanted.durable) this.context.definitions.saveQueue(this.name, wanted, queue.number, NO_LINES);
+    if (wanted.durable) this.context.definitions.saveQueue(this.name, wanted, queue.number, NO_LINES, false);
     return queue;
   }
 
@@ -339,8 +339,23 @@ export class VHost implements QueueHost {
     const lines = this.lines.get(queue)!;
     const number = this.context.nextQueueNumber();
     lines.set(line, number);
-    if (queue.durable) this.context.definitions.saveQueue(this.name, queue.declaration, queue.number, lines);
+    this.saveQueue(queue);
     return number;
+  }
+
+  /** Stops the deliveries of a queue, or lets them go on; a durable queue remembers it over a restart. */
+  setPaused(queue: DeclaredQueue, paused: boolean): void {
+    if (queue.deleted || queue.paused === paused) return;
+    if (paused) queue.pause();
+    else queue.resume();
+    this.saveQueue(queue);
+  }
+
+  private saveQueue(queue: DeclaredQueue): void {
+    if (!queue.durable) return;
+    const { declaration, number, paused } = queue;
+    const lines = this.lines.get(queue)!;
+    this.context.definitions.saveQueue(this.name, declaration, number, lines, paused);
   }
 
   expired(queue: DeclaredQueue): void {

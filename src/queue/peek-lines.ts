@@ -35,8 +35,8 @@ export interface ContentsHost {
   readonly duplicates: Duplicates | null;
   /** Deleted: there is nothing in it any more. */
   readonly deleted: boolean;
-  /** An entry was taken out of the middle. */
-  takenOut(entry: Entry | null): void;
+  /** A message was taken out of the middle. @param entry null when it was only in the store */
+  takenOut(message: Message, entry: Entry | null): void;
 }
 
 /** What became of a part of a walk. */
@@ -136,7 +136,7 @@ export class LineContents implements QueueContents {
     if (entry !== null) {
       if ((entry.place & PARKED) === 0 && line.ready.find(entry.position) !== entry) return null;
       line.take(entry);
-      queue.takenOut(entry);
+      queue.takenOut(entry.message, entry);
       line.remove(entry);
       return entry.message;
     }
@@ -145,7 +145,7 @@ export class LineContents implements QueueContents {
     const message = line.log.read(stored);
     line.takeCold(position, message.bodyLength);
     if (queue.duplicates !== null) queue.duplicates.left(message);
-    queue.takenOut(null);
+    queue.takenOut(message, null);
     // An index of deadlines may have it still: then the pager goes on knowing that it was taken.
     if (line.deadlines === null) line.forget(position);
     else line.log.remove(position);

@@ -28,6 +28,7 @@ export interface StreamContentsHost {
 
 /** The messages of one stream. */
 export class StreamContents implements QueueContents {
+  readonly parkedCount = 0;
   private readonly stream: StreamContentsHost;
   private readonly shard: Shard;
   private readonly addresses = new AddressReader();

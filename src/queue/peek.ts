@@ -56,6 +56,8 @@ export const WALK_READ_BYTES = 512 * 1024;
 
 /** The messages of one queue, as people see them. */
 export interface QueueContents {
+  /** Ready messages that wait for their ordering key. */
+  readonly parkedCount: number;
   /**
    * Goes through messages in the queue's order, as far as the limits above allow, until `visit` says false; what it calls may take the
    * message out. `done` is called once, perhaps before this returns.
