@@ -190,7 +190,10 @@ class DefinitionsImport {
     const withAlgorithm = given === undefined && this.isBefore36 ? { ...user, hashing_algorithm: MD5 } : user;
     checkUserLimits((user['limits'] ?? {}) as Json);
     const wanted = typeof given === 'string' && isHashingAlgorithm(given) ? given : undefined;
-    this.node.users.put(await userFromImport(withAlgorithm, wanted));
+    const made = await userFromImport(withAlgorithm, wanted);
+    // RabbitMQ: limits that the file does not mention stay.
+    const limits = user['limits'] === undefined ? this.node.users.get(made.name)?.limits : undefined;
+    this.node.users.put(limits === undefined ? made : { ...made, limits });
     this.usersChanged = true;
   }
 

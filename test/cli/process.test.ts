@@ -139,6 +139,13 @@ describe('leveret as a process', () => {
     expect(await command.ended).toEqual({ code: 0, signal: null });
   });
 
+  it('says in one line that a definitions file is not there, and leaves with 2', async () => {
+    const missing = join(folder, 'missing.json');
+    const command = new Command([...QUICK, '--definitions', missing]);
+    expect(await command.ended).toEqual({ code: 2, signal: null });
+    expect(command.err).toBe(`leveret: cannot read the definitions file ${missing}: there is no such file\n`);
+  });
+
   it('says in one line that the port is in use, and leaves with 1', async () => {
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));

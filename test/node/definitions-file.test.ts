@@ -580,6 +580,18 @@ describe('users in a file', () => {
     expect(named(exported(broker)['users'], 'u')['hashing_algorithm']).toBe(algorithm);
   });
 
+  it('keep the limits that the file does not mention', async () => {
+    const broker = await startBroker();
+    await broker.importDefinitions({ users: [{ name: 'u', tags: '', limits: { 'max-channels': 3 } }] });
+    await broker.importDefinitions({ users: [{ name: 'u', tags: 'management' }] });
+    expect(named(exported(broker)['users'], 'u')).toMatchObject({
+      tags: ['management'],
+      limits: { 'max-channels': 3 },
+    });
+    await broker.importDefinitions({ users: [{ name: 'u', tags: '', limits: {} }] });
+    expect(named(exported(broker)['users'], 'u')).toMatchObject({ tags: [], limits: {} });
+  });
+
   it('may come without a password, and then cannot log in by one', async () => {
     const broker = await startBroker();
     await broker.importDefinitions({ users: [{ name: 'u', tags: 'management' }] });
