@@ -108,7 +108,7 @@ export function queueOptions(args: FieldTable, policy: PolicyKeys = NO_POLICY): 
     deadLetterRoutingKey: textOf(args, policy, 'dead-letter-routing-key', argumentWins),
     deadLetterStrategy: strategyOf(args, policy, type, overflow),
     singleActiveConsumer: args.get('x-single-active-consumer')?.value === true,
-    priorityMax: Number(args.get('x-max-priority')?.value ?? 0),
+    priorityMax: priorityMaxOf(args),
     deliveryLimit: deliveryLimitOf(args, policy, type),
     consumerTimeoutMs: numberOf(args, policy, 'consumer-timeout', smaller),
     retry: retryOf(args, policy),
@@ -137,6 +137,12 @@ function strategyOf(
   if (type === 'stream' || overflow !== 'reject-publish') return 'at-most-once';
   const strategy = textOf(args, type === 'quorum' ? policy : NO_POLICY, 'dead-letter-strategy', argumentWins);
   return (strategy as DeadLetterStrategy | null) ?? 'at-most-once';
+}
+
+/** RabbitMQ: a queue with priorities has two levels at least. */
+function priorityMaxOf(args: FieldTable): number {
+  const value = args.get('x-max-priority');
+  return value === undefined ? 0 : Math.max(1, Number(value.value));
 }
 
 /** RabbitMQ: a negative limit is none. */
