@@ -46,11 +46,8 @@ export function revivedMessage(message: Message, address: Address, keepHeaders: 
   const properties = message.properties();
   const headers = new Map<string, FieldValue>(properties.headers ?? EMPTY_TABLE);
   if (!keepHeaders) for (const name of DEATH_HEADERS) headers.delete(name);
-  return buildMessage(
-    address,
-    { ...properties, headers: headers.size === 0 ? null : headers },
-    message.body(),
-  );
+  // An empty table stays: nobody knows any more whether there was none, and programs that read headers mind their absence.
+  return buildMessage(address, { ...properties, headers }, message.body());
 }
 
 function deathIn(table: FieldTable): Death {
