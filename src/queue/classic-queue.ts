@@ -751,6 +751,12 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       this.bury(entry, 'delivery_limit');
       return true;
     }
+    const { returnDelay } = this.options;
+    if (returnDelay !== null) {
+      const waitMs = Math.min(returnDelay.minMs * deliveriesOf(entry.tries), returnDelay.maxMs);
+      this.wait(line, entry, entry.tries, waitMs);
+      return true;
+    }
     if (entry.durable) line.log.returned(entry.position, entry.tries, 0);
     return false;
   }
@@ -759,10 +765,13 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   private tryAgain(line: Line, entry: Entry, retry: RetryOptions): boolean {
     const done = retriesOf(entry.tries);
     if (done >= retry.limit) return false;
-    const dueAt = this.context.clock.now() + backOffMs(retry, done);
-    line.heldBack().wait(entry, retried(entry.tries, this.counts), dueAt, this.ordersByKey);
-    this.ordering?.awaitsRetry(entry);
+    this.wait(line, entry, retried(entry.tries, this.counts), backOffMs(retry, done));
     return true;
+  }
+
+  private wait(line: Line, entry: Entry, tries: number, waitMs: number): void {
+    line.heldBack().wait(entry, tries, this.context.clock.now() + waitMs, this.ordersByKey);
+    this.ordering?.awaitsRetry(entry);
   }
 
   get ordersByKey(): boolean {

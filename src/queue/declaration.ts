@@ -95,6 +95,10 @@ const CHECKS: ReadonlyMap<string, Check> = new Map<string, Check>([
   ],
   // RabbitMQ takes any value for a delivery limit, and one that is no integer for no limit.
   ['x-delivery-limit', integer],
+  // RabbitMQ 4.3 looks at these in policies only.
+  ['x-delayed-retry-type', oneOf('invalid_delayed_retry_type', 'disabled', 'all', 'failed', 'returned')],
+  ['x-delayed-retry-min', positiveDuration],
+  ['x-delayed-retry-max', positiveDuration],
   ['x-retry-limit', retries],
   ['x-retry-delay', duration],
   ['x-retry-multiplier', multiplier],
@@ -161,6 +165,9 @@ const KNOWN: Readonly<Record<QueueType, readonly string[]>> = {
     'x-queue-leader-locator',
     'x-consumer-disconnected-timeout',
     'x-consumer-timeout',
+    'x-delayed-retry-type',
+    'x-delayed-retry-min',
+    'x-delayed-retry-max',
     ...OWN,
   ],
   stream: [

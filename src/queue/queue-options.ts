@@ -37,6 +37,12 @@ export interface DeduplicationOptions {
   readonly afterwards: boolean;
 }
 
+/** The wait after a delivery that came back: as often the first as it came back, up to the longest. In milliseconds. */
+export interface ReturnDelay {
+  readonly minMs: number;
+  readonly maxMs: number;
+}
+
 /** Frozen options of one queue. Infinity where there is no limit, null where there is none at all. */
 export interface QueueOptions {
   readonly type: QueueType;
@@ -61,6 +67,8 @@ export interface QueueOptions {
   /** How long a delivery may stay unacked, in milliseconds (x-consumer-timeout); null for the broker's setting. */
   readonly consumerTimeoutMs: number | null;
   readonly retry: RetryOptions | null;
+  /** Wait before what came back is delivered again (x-delayed-retry-type, -min, -max); null for none. */
+  readonly returnDelay: ReturnDelay | null;
   /** Header whose equal values are never in two consumers' hands at once (x-ordering-key). */
   readonly orderingKey: string | null;
   /** Null where messages may be alike. */
@@ -112,6 +120,7 @@ export function queueOptions(args: FieldTable, policy: PolicyKeys = NO_POLICY): 
     deliveryLimit: deliveryLimitOf(args, policy, type),
     consumerTimeoutMs: numberOf(args, policy, 'consumer-timeout', smaller),
     retry: retryOf(args, policy),
+    returnDelay: type === 'quorum' ? returnDelayOf(args, policy) : null,
     orderingKey: textOf(args, NO_POLICY, 'ordering-key', argumentWins),
     deduplication: deduplicationOf(args),
     maxAgeMs: ageMs(textOf(args, policy, 'max-age', policyWins) ?? '') ?? Number.POSITIVE_INFINITY,
@@ -150,6 +159,14 @@ function deliveryLimitOf(args: FieldTable, policy: PolicyKeys, type: QueueType):
   const limit = numberOf(args, policy, 'delivery-limit', smallerUnlessNegative);
   if (limit === null) return type === 'quorum' ? QUORUM_DELIVERY_LIMIT : Number.POSITIVE_INFINITY;
   return limit < 0 ? Number.POSITIVE_INFINITY : limit;
+}
+
+/** RabbitMQ 4.3 tells failed deliveries from returned ones; here every one that comes back has failed, so each of its types means all. */
+function returnDelayOf(args: FieldTable, policy: PolicyKeys): ReturnDelay | null {
+  const kind = textOf(args, policy, 'delayed-retry-type', policyWins) ?? 'disabled';
+  const minMs = numberOf(args, policy, 'delayed-retry-min', smaller);
+  if (kind === 'disabled' || minMs === null) return null;
+  return { minMs, maxMs: numberOf(args, policy, 'delayed-retry-max', smaller) ?? minMs };
 }
 
 function retryOf(args: FieldTable, policy: PolicyKeys): RetryOptions | null {

@@ -116,6 +116,30 @@ describe('deliveries that come back to a quorum queue', () => {
     expect(classic.unackedCount).toBe(1);
   });
 
+  it('wait before they come back, where the queue says so: longer each time', async () => {
+    const kit = await NodeKit.open();
+    const queue = kit.queue('q', {
+      ...QUORUM,
+      'x-delayed-retry-type': 'all',
+      'x-delayed-retry-min': 100,
+      'x-delayed-retry-max': 250,
+    });
+    kit.publish('', 'q', 'a');
+    const waits: number[] = [];
+    for (let i = 0; i < 3; i++) {
+      queue.requeue(await take(kit, 'q'));
+      expect(counts(queue)).toEqual([0, 1, 0, 0]);
+      const from = kit.clock.now();
+      await pass(kit, 10, () => queue.messageCount === 1);
+      waits.push(kit.clock.now() - from);
+    }
+    for (const [i, wanted] of [100, 200, 250].entries()) {
+      expect(waits[i]).toBeGreaterThanOrEqual(wanted);
+      expect(waits[i]).toBeLessThanOrEqual(wanted + 30);
+    }
+    expect(headers(await take(kit, 'q'))).toEqual({ 'x-delivery-count': 3, 'x-acquired-count': 3 });
+  });
+
   it('are still counted after a restart', async () => {
     let kit = await NodeKit.open();
     const queue = kit.queue('q', QUORUM);
