@@ -64,7 +64,9 @@ class Script {
     const name = this.pick(names);
     if (what < 38) return this.publish();
     if (what < 42) {
-      const times = 1 + random.below(random.chance(0.3) ? 300 : 20);
+      // What is to be handed out at once or never, and has no place in memory, dies before what came before it.
+      const atOnce = model.queues.get(name)!.spec.ttl === 0;
+      const times = 1 + random.below(random.chance(0.3) && !atOnce ? 300 : 20);
       const bytes = 10 + random.below(random.chance(0.5) ? 2_000 : 50);
       const publish = {
         ...PLAIN,

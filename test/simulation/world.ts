@@ -295,8 +295,9 @@ export class World {
         ready.some(({ expiresAt }) => expiresAt <= next),
       );
       // Whether a full queue loses a message of its own before it is offered the dead one of another is a matter of chance.
-      for (const { name, spec } of due)
-        if (due.length > 1 && spec.overflow !== 'drop-head') await this.purge(name);
+      if (due.length > 1)
+        for (const name of this.gravesOf(due))
+          if (this.model.queues.get(name)!.isBounded) await this.deleteQueue(name);
       this.clock.advance(STEP_MS);
       await this.settleReal();
       this.expireQueues();
@@ -304,6 +305,21 @@ export class World {
       this.model.timePasses(this.clock.now(), (exchange, keys) => this.expectedRoute(exchange, keys));
       await this.rest();
     }
+  }
+
+  /** These queues, and those that what dies there may come to. */
+  private gravesOf(queues: readonly ModelQueue[]): Set<string> {
+    const found = new Set<string>();
+    const visit = (name: string): void => {
+      const queue = this.model.queues.get(name);
+      if (queue === undefined || found.has(name)) return;
+      found.add(name);
+      const { deadLetterKey } = queue.spec;
+      if (deadLetterKey === '') for (const each of this.model.queues.keys()) visit(each);
+      else if (deadLetterKey !== null) visit(deadLetterKey);
+    };
+    for (const { name } of queues) visit(name);
+    return found;
   }
 
   /** Everything that somebody holds. */
@@ -686,16 +702,20 @@ export class World {
     const real = this.kit.vhost.queues.get(queue.name);
     if (real === undefined || real.waitingCount !== had.waiting.length) return false;
     const counted = queue.spec.deliveryLimit !== null;
-    const is = found.get(queue.name)!.map(({ entry }) => describedReal(entry, counted));
+    const is = found.get(queue.name)!;
+    if (is.length !== had.ready.length) return false;
     // Where an order is not known, any will do.
     const test = new ModelQueue(queue.name, queue.spec, 0);
-    for (const { entry, place } of had.ready) test.ready.push(Object.assign(Object.create(entry), { place }));
-    const kept = new Map(had.ready.map((each) => [each.entry.text, described(each, counted)]));
-    if (is.length !== test.ready.length) return false;
-    for (const { text } of found.get(queue.name)!) {
+    const facts = new Map<ModelEntry, string>();
+    for (const kept of had.ready) {
+      const entry: ModelEntry = Object.assign(Object.create(kept.entry), { place: kept.place });
+      test.ready.push(entry);
+      facts.set(entry, described(kept, counted));
+    }
+    for (const { text, entry } of is) {
       const front = test.front(text)!;
       test.ready.shift();
-      if (kept.get(front.text) !== is.shift()) return false;
+      if (facts.get(front) !== describedReal(entry, counted)) return false;
     }
     return true;
   }
