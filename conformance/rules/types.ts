@@ -88,4 +88,8 @@ export const typesRules: readonly Rule[] = [
     id: '6.4.quorum-sac',
     text: 'basic.get from a quorum queue with a single active consumer is refused with 405.',
   },
+  {
+    id: '6.8.own',
+    text: "x-consumer-timeout of a queue, or of a consumer, is the time limit of its deliveries, shorter or longer than the broker's.",
+  },
 ];

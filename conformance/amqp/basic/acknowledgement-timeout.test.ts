@@ -176,3 +176,48 @@ rule(
   },
   OWN_ONLY,
 );
+
+for (const [whose, ofQueue, ofConsumer] of [
+  ['of the queue', 5_000, null],
+  ['of the consumer', null, 5_000],
+  ['of the consumer before that of the queue', 200_000, 5_000],
+] as const) {
+  rule(
+    '6.8.own',
+    `a shorter one ${whose}`,
+    async (target) => {
+      const client = await target.openWithChannel({ heartbeat: 0 });
+      const queue = target.name('own');
+      const args = (ms: number | null) => (ms === null ? {} : { 'x-consumer-timeout': ms });
+      await client.call(1, 'queue.declare', { queue, arguments: args(ofQueue) });
+      client.send(publish(1, '', queue, 'a'));
+      await client.call(1, 'basic.consume', { queue, consumerTag: 'c', arguments: args(ofConsumer) });
+      await client.expectContent('basic.deliver', 1);
+      // The first look notes it; the next ones come as often as it asks for.
+      await pass(target, TIMEOUT_MS + 12_000);
+      const reason = await client.expectChannelClose(1);
+      expect(reason).toMatchObject({ code: 406, text: TIMED_OUT(1, 5_000) });
+    },
+    OWN_ONLY,
+  );
+}
+
+rule(
+  '6.8.own',
+  'a longer one, for a consumer and for basic.get',
+  async (target) => {
+    const client = await target.openWithChannel({ heartbeat: 0 });
+    const queue = target.name('own');
+    await client.call(1, 'queue.declare', { queue, arguments: { 'x-consumer-timeout': 10 * TIMEOUT_MS } });
+    for (const body of ['a', 'b']) client.send(publish(1, '', queue, body));
+    client.send(method(1, 'basic.get', { queue }));
+    await client.expectContent('basic.get-ok', 1);
+    await consume(client, 1, queue, 1);
+    await pass(target, 4 * TIMEOUT_MS);
+    await client.expectQuiet(1);
+    await pass(target, 8 * TIMEOUT_MS);
+    const reason = await client.expectChannelClose(1);
+    expect(reason).toMatchObject({ code: 406, text: TIMED_OUT(1, 10 * TIMEOUT_MS) });
+  },
+  OWN_ONLY,
+);
