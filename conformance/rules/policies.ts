@@ -81,6 +81,10 @@ export const policiesRules: readonly Rule[] = [
     id: '12.1.argument-dead-letter',
     text: 'Arguments for dead-lettering and the alternate exchange go before policies.',
   },
+  {
+    id: '12.1.argument-delivery-limit',
+    text: 'Of delivery-limit the smaller of argument and policy holds.',
+  },
   { id: '12.1.argument-overflow', text: 'On a classic queue the argument x-overflow goes before a policy.' },
   {
     id: '12.1.quorum-overflow',

@@ -97,6 +97,12 @@ describe('argument and policy', () => {
     const stream = { 'x-queue-type': 'stream', 'x-max-length-bytes': 5 };
     expect(options(stream, { 'max-length-bytes': 7 }).bytesMax).toBe(7);
     expect(options(stream, {}).bytesMax).toBe(5);
+    const aged = { 'x-queue-type': 'stream', 'x-max-age': '1h', 'x-stream-max-segment-size-bytes': 1_000 };
+    expect(options(aged, { 'max-age': '1D', 'stream-max-segment-size-bytes': 2_000 })).toMatchObject({
+      maxAgeMs: 86_400_000,
+      segmentBytesMax: 2_000,
+    });
+    expect(options(aged, {})).toMatchObject({ maxAgeMs: 3_600_000, segmentBytesMax: 1_000 });
   });
 
   test('a policy can bring redelivery after a back-off; arguments go before it, key by key', () => {

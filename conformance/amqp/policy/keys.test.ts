@@ -239,3 +239,27 @@ rule('12.1.quorum-overflow', 'the queue drops', async () => {
   await channel.untilReady(queue, 1);
   expect(await channel.drain(queue)).toEqual(['d']);
 });
+
+for (const [argument, policy] of [
+  [5, 1],
+  [1, 5],
+] as const) {
+  rule('12.1.argument-delivery-limit', `${argument} by argument, ${policy} by policy`, async () => {
+    const { channel, scene } = await start();
+    const queue = scene.queueName();
+    await channel.call('queue.declare', {
+      queue,
+      durable: true,
+      arguments: { 'x-queue-type': 'quorum', 'x-delivery-limit': argument },
+    });
+    await operator.setPolicy(policyFor(queue, { 'delivery-limit': policy }));
+    await channel.confirms();
+    await channel.publishConfirmed('', queue, ['poison']);
+    // A consumer sees every delivery; the second return is one too many.
+    const consumer = await channel.consume(queue);
+    for (let i = 0; i < 2; i++) channel.nack(await consumer.next());
+    await channel.untilReady(queue, 0);
+    await channel.settle(queue);
+    expect(consumer.bodies).toEqual(['poison', 'poison']);
+  });
+}
