@@ -117,8 +117,9 @@ export class Link implements ScannerSink {
   }
 
   /** Declares a queue; returns how many messages wait in it. */
-  async declareQueue(name: string, durable: boolean): Promise<number> {
-    const payload = await this.call(wire.queueDeclare(CHANNEL, name, durable), wire.QUEUE_DECLARE_OK);
+  async declareQueue(name: string, durable: boolean, args: wire.Table = {}): Promise<number> {
+    const declare = wire.queueDeclare(CHANNEL, name, durable, false, args);
+    const payload = await this.call(declare, wire.QUEUE_DECLARE_OK);
     return payload.readUInt32BE(5 + payload[4]!);
   }
 

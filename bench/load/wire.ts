@@ -169,9 +169,15 @@ export function exchangeDelete(channel: number, name: string): Buffer {
   return method(channel, 40, 20, u16(0), shortString(name), u8(0));
 }
 
-export function queueDeclare(channel: number, name: string, durable: boolean, exclusive = false): Buffer {
+export function queueDeclare(
+  channel: number,
+  name: string,
+  durable: boolean,
+  exclusive = false,
+  args: Table = {},
+): Buffer {
   const bits = (durable ? 2 : 0) | (exclusive ? 4 : 0);
-  return method(channel, 50, 10, u16(0), shortString(name), u8(bits), NO_ARGUMENTS);
+  return method(channel, 50, 10, u16(0), shortString(name), u8(bits), table(args));
 }
 
 export function queueDeclarePassive(channel: number, name: string): Buffer {
