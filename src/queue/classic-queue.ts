@@ -575,7 +575,6 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       const deadline = line.nextDeadline;
       if (deadline < next) next = deadline;
     }
-    if (next === Number.POSITIVE_INFINITY) return;
     this.expiry.watch(next);
     // Past already: no timer has to say so.
     if (this.expiry.isTime) this.wake();
@@ -696,7 +695,15 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   private mustPage(line: Line, message: Message): boolean {
     if (!line.isFullFor(message)) return false;
     this.deliver(this.messageCount);
-    return line.isFullFor(message);
+    return line.isFullFor(message) && !this.isAwaited;
+  }
+
+  /**
+   * Somebody can take the next message at once and nothing stands before it: it is spared the way over the disk, however large it is.
+   * One at a time, so that what a queue holds beyond its share is one message.
+   */
+  private get isAwaited(): boolean {
+    return !this.paused && this.messageCount === 0 && this.group.hasCapacity;
   }
 
   /**

@@ -119,6 +119,16 @@ export class ConsumerGroup {
     return this.single ? this.active === consumer : this.members.has(consumer);
   }
 
+  /** Somebody could be served now. Nobody's turn is changed by the question. */
+  get hasCapacity(): boolean {
+    if (this.single) {
+      const { active } = this;
+      return active !== null && !active.parked && active.hasCapacity();
+    }
+    for (const member of this.members) if (!member.parked && member.hasCapacity()) return true;
+    return false;
+  }
+
   /** The consumer to serve next, moved to the end of its line; null when none has capacity. */
   next(): Consumer | null {
     if (this.single) return this.active?.hasCapacity() ? this.activeMember : this.parkActive();

@@ -153,6 +153,38 @@ describe('paging', () => {
     expect(kit.shard.stats().liveEntries).toBe(0);
   });
 
+  it('spares a message that is larger than all of its memory the way over the disk when somebody waits for it', async () => {
+    const kit = await kitOf({ queueMemory: 65_536, totalMemory: 65_536 });
+    const queue = kit.queue();
+    const [first, second] = ['a', 'b'].map((letter) => letter.repeat(200_000)) as [string, string];
+    const consumer = consume(queue, 'c', { limit: 1 });
+    queue.publish(messageOf(first));
+    expect(queue.pagedOutCount).toBe(0);
+    // Only one stays beyond what the queue may keep.
+    queue.publish(messageOf(second));
+    kit.run();
+    expect(consumer.received).toEqual([first]);
+    expect(queue.pagedOutCount).toBe(1);
+    await kit.until(() => queue.pagedOutCount === 0);
+    settle(consumer.entry(first), 'ack');
+    queue.unpark(consumer);
+    await kit.until(() => consumer.received.length === 2);
+    expect(consumer.received[1]).toBe(second);
+    settle(consumer.entry(second), 'ack');
+    expect(kit.memory.used).toBe(0);
+  });
+
+  it('puts a message that is larger than its memory on disk when nobody can take it now', async () => {
+    const kit = await kitOf({ queueMemory: 65_536, totalMemory: 65_536 });
+    for (const state of ['no consumer', 'a busy consumer', 'a paused queue']) {
+      const queue = kit.queue();
+      if (state !== 'no consumer') consume(queue, 'c', { limit: state === 'a busy consumer' ? 0 : 1 });
+      if (state === 'a paused queue') queue.pause();
+      queue.publish(messageOf('x'.repeat(200_000)));
+      expect(queue.pagedOutCount, state).toBe(1);
+    }
+  });
+
   it('puts a new message behind those on disk, though there is room in memory again', async () => {
     const kit = await kitOf({ queueMemory: 65_536, totalMemory: 1e9 });
     const queue = kit.queue();

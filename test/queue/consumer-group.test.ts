@@ -22,6 +22,19 @@ describe('consumers', () => {
     expect(turns(group, 7)).toBe('abcabca');
   });
 
+  it('are asked for room without anybody losing a turn', () => {
+    const [a, b] = [new TestConsumer('a'), new TestConsumer('b', { limit: 0 })];
+    const group = groupOf(a, b);
+    expect(group.hasCapacity).toBe(true);
+    expect(turns(group, 2)).toBe('aa');
+    a.limit = 0;
+    expect(group.hasCapacity).toBe(false);
+    b.limit = 1;
+    expect(turns(group, 1)).toBe('-');
+    group.unpark(b);
+    expect(group.hasCapacity).toBe(true);
+  });
+
   it('of a higher priority go first, as long as they can take something', () => {
     const [high, low] = [new TestConsumer('h', { priority: 5 }), new TestConsumer('l', { priority: -5 })];
     const group = groupOf(low, new TestConsumer('m'), high);
