@@ -7,14 +7,22 @@
 export interface Death {
   readonly queue: string;
   readonly reason: string;
+  /** Where and under which keys the message had been published when it died of this there for the first time. */
+  readonly exchange: string;
+  readonly keys: readonly string[];
 }
 
 /** What a message is, wherever it goes. */
 export interface ModelMessage {
   readonly text: string;
   readonly persistent: boolean;
+  readonly exchange: string;
   /** Keys it was published under: its own, then those of CC. */
   readonly keys: readonly string[];
+  /** Its own time to live; null for none. */
+  readonly expiration: number | null;
+  /** How long an exchange that can is to hold it back, in milliseconds; 0 for not at all, and once it was. */
+  readonly delayMs: number;
   readonly priority: number;
   readonly deaths: readonly Death[];
 }
@@ -96,6 +104,16 @@ export interface Delivery {
   readonly retries: number;
 }
 
+/** Why an operator's move leaves a message where it is. */
+export type Stay = 'no-route' | 'target-full' | 'not-dead-lettered' | 'no-such-queue' | 'no-such-exchange';
+
+/** Where an operator sends a message, and how it is published there. */
+export interface ModelWay {
+  /** Names of queues, and of exchanges that hold it back (`holder`). */
+  readonly targets: readonly string[];
+  readonly message: ModelMessage;
+}
+
 /** An entry that waits for its retry. */
 export interface Waiting {
   readonly entry: ModelEntry;
@@ -106,7 +124,6 @@ export interface Waiting {
 export interface Delayed {
   readonly exchange: string;
   readonly message: ModelMessage;
-  readonly expiration: number | null;
   readonly dueAt: number;
   /** Survives a restart. */
   readonly lasting: boolean;
@@ -219,9 +236,18 @@ function isLike(a: ModelEntry, b: ModelEntry): boolean {
   return a.moment === b.moment && a.level === b.level;
 }
 
+const HOLDER = '\0delayed\0';
+
+/** What stands in a route for an exchange that holds the message back. */
+export function holder(exchange: string): string {
+  return HOLDER + exchange;
+}
+
 export class Model {
   now: number;
   readonly queues = new Map<string, ModelQueue>();
+  /** Exchanges that hold messages back; true for durable ones. */
+  readonly holders = new Map<string, boolean>();
   /** What exchanges hold back, in the order in which it came. */
   delayed: Delayed[] = [];
   /** What was handed out in the present step and not yet accounted for, by queue. */
@@ -249,12 +275,28 @@ export class Model {
     this.timePassed = false;
   }
 
-  /** Publishes to queues in this order. @returns true when one of them refused */
-  publish(names: readonly string[], message: ModelMessage, expiration: number | null): boolean {
+  /** Publishes along a route, in this order. @returns true when a queue refused */
+  publish(names: readonly string[], message: ModelMessage): boolean {
     let refused = false;
-    for (const name of names)
-      if (!this.enter(this.queues.get(name)!, message, expiration, false, false)) refused = true;
+    for (const name of names) {
+      if (name.startsWith(HOLDER)) this.hold(name.slice(HOLDER.length), message);
+      else if (!this.enter(this.queues.get(name)!, message, false, false)) refused = true;
+    }
     return refused;
+  }
+
+  private hold(exchange: string, message: ModelMessage): void {
+    const lasting = this.holders.get(exchange)! && message.persistent;
+    this.delayed.push({ exchange, message, dueAt: this.now + message.delayMs, lasting });
+  }
+
+  /** The message is written to disk on this route. */
+  writes(names: readonly string[], message: ModelMessage): boolean {
+    return names.some((name) =>
+      name.startsWith(HOLDER)
+        ? this.holders.get(name.slice(HOLDER.length))! && message.persistent
+        : this.queues.get(name)?.entryOf(message).lasting === true,
+    );
   }
 
   remove(name: string): void {
@@ -342,9 +384,9 @@ export class Model {
         queue.putBack(entry);
       }
     }
-    for (const { exchange, message, expiration, dueAt } of takeDue(this.delayed, now)) {
+    for (const { exchange, message, dueAt } of takeDue(this.delayed, now)) {
       this.now = dueAt;
-      this.publish(route(exchange, message.keys), message, expiration);
+      this.publish(route(exchange, message.keys), { ...message, delayMs: 0 });
     }
     this.now = now;
   }
@@ -389,29 +431,59 @@ export class Model {
     }
   }
 
-  private enter(
-    queue: ModelQueue,
-    message: ModelMessage,
-    expiration: number | null,
-    dead: boolean,
-    unordered: boolean,
-  ): boolean {
+  private enter(queue: ModelQueue, message: ModelMessage, dead: boolean, unordered: boolean): boolean {
     const { spec } = queue;
     const entry = queue.entryOf(message);
-    if (spec.overflow !== 'drop-head' && queue.isTooLong(1, entry.bytes)) {
-      this.deliverAll(queue);
-      if (queue.isTooLong(1, entry.bytes)) {
-        if (spec.overflow === 'reject-publish-dlx') this.die(queue, entry, 'maxlen');
-        return false;
-      }
+    if (this.refuses(queue, entry.bytes)) {
+      if (spec.overflow === 'reject-publish-dlx') this.die(queue, entry, 'maxlen');
+      return false;
     }
-    const ttl = Math.min(spec.ttl ?? Number.POSITIVE_INFINITY, expiration ?? Number.POSITIVE_INFINITY);
+    const ttl = Math.min(
+      spec.ttl ?? Number.POSITIVE_INFINITY,
+      message.expiration ?? Number.POSITIVE_INFINITY,
+    );
     entry.expiresAt = ttl === 0 ? Number.POSITIVE_INFINITY : this.now + ttl;
     entry.nowOrNever = ttl === 0;
     if (unordered || this.timePassed) entry.moment = this.step + 1;
     queue.append(entry);
     if (!dead && queue.consumers.length === 0) this.dropHead(queue);
     return true;
+  }
+
+  private refuses(queue: ModelQueue, bytes: number): boolean {
+    if (queue.spec.overflow === 'drop-head' || !queue.isTooLong(1, bytes)) return false;
+    this.deliverAll(queue);
+    return queue.isTooLong(1, bytes);
+  }
+
+  /** An operator sends one message elsewhere. @returns why it stays; null when it went */
+  move(queue: ModelQueue, entry: ModelEntry, way: ModelWay | Stay): Stay | null {
+    if (typeof way === 'string') return way;
+    if (way.targets.length === 0) return 'no-route';
+    for (const name of way.targets)
+      if (this.queues.has(name) && this.refuses(this.queues.get(name)!, entry.bytes)) return 'target-full';
+    queue.ready.splice(queue.ready.indexOf(entry), 1);
+    this.publish(way.targets, way.message);
+    return null;
+  }
+
+  /**
+   * How a dead letter goes back.
+   * @param route where a message goes from an exchange; null when there is no such exchange
+   */
+  wayBack(
+    message: ModelMessage,
+    toExchange: boolean,
+    route: (exchange: string, keys: readonly string[]) => readonly string[] | null,
+  ): ModelWay | Stay {
+    const death = message.deaths[0];
+    if (death === undefined) return 'not-dead-lettered';
+    const keys = [death.keys[0]!, ...message.keys.slice(1)];
+    const revived = { ...message, exchange: death.exchange, keys, deaths: [] };
+    if (!toExchange)
+      return this.queues.has(death.queue) ? { targets: [death.queue], message: revived } : 'no-such-queue';
+    const targets = route(death.exchange, death.keys);
+    return targets === null ? 'no-such-exchange' : { targets, message: revived };
   }
 
   private deliverAll(queue: ModelQueue): boolean {
@@ -466,8 +538,10 @@ export class Model {
     const { deadLetterKey, priorityMax } = queue.spec;
     if (deadLetterKey === null) return;
     const { message } = entry;
-    const rest = message.deaths.filter((death) => death.queue !== queue.name || death.reason !== reason);
-    const deaths = [{ queue: queue.name, reason }, ...rest];
+    const isSame = (death: Death): boolean => death.queue === queue.name && death.reason === reason;
+    const { exchange } = message;
+    const death = message.deaths.find(isSame) ?? { queue: queue.name, reason, exchange, keys: message.keys };
+    const deaths = [death, ...message.deaths.filter((each) => !isSame(each))];
     const keys = deadLetterKey === '' ? message.keys : [deadLetterKey, ...message.keys.slice(1)];
     // Messages of several priorities that expire together go in no order.
     const unordered = reason === 'expired' && priorityMax > 0;
@@ -475,7 +549,8 @@ export class Model {
     for (const key of deadLetterKey === '' ? new Set(keys) : [deadLetterKey]) {
       const target = this.queues.get(key);
       if (target === undefined || closesCycle(deaths, key)) continue;
-      this.enter(target, { ...message, keys, deaths }, null, true, unordered);
+      const dead = { ...message, exchange: '', keys, deaths, expiration: null };
+      this.enter(target, dead, true, unordered);
     }
   }
 }

@@ -50,7 +50,11 @@ class Script {
 
   async run(steps: number): Promise<void> {
     await this.world.open();
-    for (let i = 0; i < steps; i++) await this.step();
+    for (let i = 0; i < steps; i++) {
+      await this.step();
+      if (this.random.chance(0.1)) await this.world.look();
+    }
+    await this.world.look();
     this.trail.push('finish');
     await this.world.finish();
   }
@@ -105,14 +109,15 @@ class Script {
       return this.did(`limit of ${consumer.real.tag} is ${limit}`, world.setLimit(consumer, limit));
     }
     if (what < 72) return this.settle();
-    if (what < 78) {
+    if (what < 76) {
       const noAck = random.chance(0.5);
       return this.did(`get ${name}, ${noAck}`, world.get(name, noAck));
     }
-    if (what < 84) {
+    if (what < 81) {
       const ms = 100 * (1 + random.below(random.chance(0.2) ? 60 : 8));
       return this.did(`advance ${ms}`, world.advance(ms));
     }
+    if (what < 82) return this.operate(name);
     if (what < 85) {
       const on = !model.queues.get(name)!.paused;
       return this.did(`${on ? 'pause' : 'resume'} ${name}`, world.pause(name, on));
@@ -184,6 +189,21 @@ class Script {
     // Which of several queues gives up a message first is a matter of chance, and may decide whether another one has room for it.
     if (atOnce && route.length > 1) return;
     await this.did(`publish ${JSON.stringify(publish)}`, world.publish(publish));
+  }
+
+  private async operate(name: string): Promise<void> {
+    const { random, world } = this;
+    const max = 1 + random.below(random.chance(0.3) ? 300 : 5);
+    const what = random.below(5);
+    if (what < 2) {
+      const to = this.pick(['queue', 'exchange'] as const);
+      return this.did(`redrive ${max} of ${name} to their ${to}`, world.redrive(name, to, max));
+    }
+    if (what < 3) return this.did(`remove ${max} of ${name}`, world.remove(name, max));
+    const queue = this.pick([...world.model.queues.keys()]);
+    const exchange = this.pick(['', ...world.exchanges.keys()]);
+    const to = random.chance(0.5) ? { queue } : { exchange };
+    await this.did(`move ${max} of ${name} to ${JSON.stringify(to)}`, world.move(name, to, max));
   }
 
   private async settle(): Promise<void> {

@@ -5,7 +5,7 @@
 import { describe, expect, it } from 'vitest';
 import { simulate } from './script.ts';
 
-const SEEDS = Number(process.env['SIM_SEEDS'] ?? 150);
+const SEEDS = Number(process.env['SIM_SEEDS'] ?? 120);
 const FIRST = Number(process.env['SIM_FIRST'] ?? 1);
 const STEPS = Number(process.env['SIM_STEPS'] ?? 60);
 const MS_PER_SEED_MAX = 5_000;

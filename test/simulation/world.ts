@@ -5,7 +5,10 @@ import { FakeClock } from '../../src/base/fake-clock.ts';
 import { Turn } from '../../src/base/turn.ts';
 import type { Entry } from '../../src/message/entry.ts';
 import { BROKER } from '../../src/node/caller.ts';
+import { Operations, type RedriveHandle } from '../../src/node/operations.ts';
+import type { RedriveProgress } from '../../src/node/redrive.ts';
 import type { FieldValue } from '../../src/protocol/field-table.ts';
+import type { Found, MessageId } from '../../src/queue/peek.ts';
 import type { DeclaredQueue } from '../../src/queue/queue.ts';
 import { MUST_COMMIT, REJECTED } from '../../src/queue/queue.ts';
 import { deliveriesOf, retriesOf } from '../../src/queue/tries.ts';
@@ -15,13 +18,16 @@ import { iteration } from '../store/harness.ts';
 import { type FaultyStore, faultyStore, type SeededRandom } from '../support/faulty-engine.ts';
 import {
   type Delivery,
+  holder,
   inOrder,
   Model,
   type ModelConsumer,
   type ModelEntry,
   type ModelMessage,
   ModelQueue,
+  type ModelWay,
   type QueueSpec,
+  type Stay,
   type Waiting,
 } from './model.ts';
 
@@ -31,6 +37,8 @@ const IDLE_ITERATIONS = 8;
 const ITERATIONS_MAX = 50_000;
 /** Time between two looks at the clock, in milliseconds. */
 export const STEP_MS = 100;
+/** A deadline of what was held back may be so much later: the fine timers' ticks. */
+const TICKS_MS = 30;
 /** A queue that nobody uses may stay so much longer: the coarse timers' ticks. */
 const EXPIRES_LATE_MS = 200;
 
@@ -176,9 +184,7 @@ export class World {
   }
 
   async pause(name: string, on: boolean): Promise<void> {
-    const queue = this.queue(name);
-    if (on) queue.pause();
-    else queue.resume();
+    this.kit.vhost.setPaused(this.queue(name), on);
     this.model.queues.get(name)!.paused = on;
     await this.rest();
   }
@@ -188,6 +194,7 @@ export class World {
     const args = delays ? { 'x-delayed-type': type } : {};
     this.kit.exchange(name, delays ? 'x-delayed-message' : type, args, { durable, autoDelete });
     this.exchanges.set(name, exchange);
+    if (delays) this.model.holders.set(name, durable);
     await this.rest();
   }
 
@@ -287,6 +294,131 @@ export class World {
     await this.rest();
   }
 
+  /** An operator moves the first messages of a queue to another one, or to an exchange under their own keys. */
+  async move(name: string, to: { queue: string } | { exchange: string }, max: number): Promise<void> {
+    const operator = new Operations(this.kit.node).queue('/', name);
+    const result = await this.until(operator.move({ filter: {}, max }, to));
+    const queue = this.model.queues.get(name)!;
+    this.model.begin(this.deliveries);
+    let [moved, stayed] = [0, 0];
+    for (const entry of [...queue.ready]) {
+      if (moved === max) break;
+      const { message } = entry;
+      const way: ModelWay =
+        'queue' in to
+          ? { targets: [to.queue], message }
+          : {
+              targets: this.expectedRoute(to.exchange, message.keys, message.delayMs),
+              message: { ...message, exchange: to.exchange },
+            };
+      if (this.model.move(queue, entry, way) === null) moved++;
+      else stayed++;
+    }
+    this.same(result.done, moved, `messages moved from ${name}`);
+    this.same(result.skipped.length, stayed, `messages of ${name} that could not be moved`);
+    await this.rest();
+  }
+
+  /** An operator deletes the first messages of a queue. */
+  async remove(name: string, max: number): Promise<void> {
+    const operator = new Operations(this.kit.node).queue('/', name);
+    const result = await this.until(operator.delete({ filter: {}, max }));
+    this.model.begin(this.deliveries);
+    const gone = this.model.queues.get(name)!.ready.splice(0, max);
+    this.same(result.done, gone.length, `messages deleted from ${name}`);
+    await this.rest();
+  }
+
+  /** An operator sends dead letters back to where they died, or to where they had been published. */
+  async redrive(name: string, to: 'queue' | 'exchange', max: number): Promise<void> {
+    const handle = new Operations(this.kit.node).queue('/', name).redrive({ to, max });
+    const progress = await this.until(handle.finished);
+    const queue = this.model.queues.get(name)!;
+    this.model.begin(this.deliveries);
+    this.followRedrive(queue, [...queue.ready], to, max, progress);
+    await this.rest();
+  }
+
+  private followRedrive(
+    queue: ModelQueue,
+    entries: readonly ModelEntry[],
+    to: 'queue' | 'exchange',
+    max: number,
+    progress: RedriveProgress,
+  ): void {
+    const skipped = new Map<Stay, number>();
+    let moved = 0;
+    for (const entry of entries) {
+      if (moved === max) break;
+      const stay = this.model.move(queue, entry, this.wayBack(entry, to));
+      if (stay === null) moved++;
+      else skipped.set(stay, (skipped.get(stay) ?? 0) + 1);
+    }
+    const { name } = queue;
+    this.same(progress.state, 'finished', `the redrive of ${name}`);
+    this.same(progress.moved, moved, `messages of ${name} that went back`);
+    const told = (counts: Iterable<[string, number]>): string => JSON.stringify([...counts].sort());
+    this.same(
+      told(Object.entries(progress.skipped)),
+      told(skipped),
+      `messages of ${name} that could not go back`,
+    );
+  }
+
+  private wayBack({ message }: ModelEntry, to: 'queue' | 'exchange'): ModelWay | Stay {
+    return this.model.wayBack(message, to === 'exchange', (exchange, keys) =>
+      exchange === '' || this.exchanges.has(exchange)
+        ? this.expectedRoute(exchange, keys, message.delayMs)
+        : null,
+    );
+  }
+
+  /** Looks into every queue: what is there, and in which order. */
+  async look(): Promise<void> {
+    for (const [name, queue] of this.model.queues) {
+      const found = await this.contentsOf(name);
+      const test = new ModelQueue(name, queue.spec, 0);
+      test.ready.push(...queue.ready.map((entry) => Object.create(entry) as ModelEntry));
+      for (const { text, redelivered, expiresAt, failures, retries } of found) {
+        const entry = test.front(text);
+        const has = `${name} has ${brief(text)}`;
+        if (entry?.text !== text) throw new Error(`${has} where ${entry?.text ?? 'nothing'} should be`);
+        test.ready.shift();
+        if (entry.redelivered !== null) this.same(redelivered, entry.redelivered, `${has} with redelivered`);
+        if (queue.spec.deliveryLimit !== null) this.same(failures, entry.failures, `${has} with failures`);
+        this.same(retries, entry.retries, `${has} with retries`);
+        const deadline = expiresAt === 0 ? Number.POSITIVE_INFINITY : expiresAt;
+        if (expiresAt >= 0 && Math.abs(deadline - entry.expiresAt) > TICKS_MS)
+          throw new Error(`${has} until ${deadline} instead of ${entry.expiresAt}`);
+      }
+      this.same(test.ready.length, 0, `messages that ${name} lacks`);
+    }
+  }
+
+  private async contentsOf(name: string): Promise<(Omit<Delivery, 'consumer'> & { expiresAt: number })[]> {
+    const seenThere: (Omit<Delivery, 'consumer'> & { expiresAt: number })[] = [];
+    const contents = this.queue(name).contents();
+    const states = new Set(['ready'] as const);
+    let after: MessageId | null = null;
+    do {
+      const page = (visit: (found: Found) => boolean): Promise<MessageId | null> =>
+        new Promise((resolve, reject) => {
+          contents.walk({ after, states, bounds: null }, visit, (error, { next }) =>
+            error === null ? resolve(next) : reject(error),
+          );
+        });
+      after = await this.until(
+        page(({ message, redelivered, tries, expiresAt }) => {
+          const text = message.body().toString();
+          const counts = { failures: deliveriesOf(tries), retries: retriesOf(tries) };
+          seenThere.push({ text, redelivered, expiresAt, ...counts });
+          return true;
+        }),
+      );
+    } while (after !== null);
+    return seenThere;
+  }
+
   async advance(ms: number): Promise<void> {
     // Step by step, so that timers, the turns they cause and their dead letters have their own times on both sides.
     for (let passed = 0; passed < ms; passed += STEP_MS) {
@@ -363,17 +495,19 @@ export class World {
     this.kit.node.turn.request();
     await this.rest();
     const states: State[] = [];
-    const remember = (ticket: number): void => {
-      states.push({ ticket, content: new Map(plain.map((queue) => [queue.name, snapshot(queue)])) });
+    const remember = (from: number, to: number): void => {
+      states.push({ from, to, content: new Map(plain.map((queue) => [queue.name, snapshot(queue)])) });
     };
-    remember(0);
+    remember(0, 0);
     if (this.random.chance(0.2)) {
       this.failing = true;
       this.store.engine.failNext(new Error('the disk refuses'), this.random.chance(0.5));
     }
+    const redrive = this.random.chance(0.4) ? this.beginRedrive(plain) : null;
     for (let i = 0; i < steps; i++) {
-      await this.restlessStep(plain);
-      remember(this.kit.node.shard.ticket);
+      const { ticket } = this.kit.node.shard;
+      await this.restlessStep(plain, redrive);
+      remember(ticket, this.kit.node.shard.ticket);
     }
     const { durableTicket } = this.kit.node.shard;
     this.kit.node.stopTimers();
@@ -383,7 +517,7 @@ export class World {
     this.loseTransient(true);
     await this.open();
     await this.settleReal();
-    const found = new Map<string, Found[]>();
+    const found = new Map<string, CameBack[]>();
     for (const name of this.kit.vhost.queues.keys()) found.set(name, await this.takeAll(name));
     this.adopt(states, durableTicket, plain, found);
     for (const [name, list] of found) this.match(name, list);
@@ -391,7 +525,7 @@ export class World {
   }
 
   /** What came back in a queue is what the model has there; it is in our hands now. */
-  private match(name: string, list: readonly Found[]): void {
+  private match(name: string, list: readonly CameBack[]): void {
     const queue = this.model.queues.get(name);
     if (queue === undefined) throw new Error(`${name} came back, though it was not durable`);
     const expected = queue.ready.map(({ text }) => text);
@@ -446,6 +580,20 @@ export class World {
       if (i > ITERATIONS_MAX) throw new Error('the broker never comes to rest');
       idle = (await this.step()) ? 0 : idle + 1;
     }
+  }
+
+  /** Works until the promise is settled. */
+  private async until<T>(promise: Promise<T>): Promise<T> {
+    let isSettled = false;
+    const settled = (): void => {
+      isSettled = true;
+    };
+    promise.then(settled, settled);
+    for (let i = 0; !isSettled; i++) {
+      if (i > ITERATIONS_MAX) throw new Error('an operation never ends');
+      await this.step();
+    }
+    return await promise;
   }
 
   /** One event-loop iteration. @returns false when there was nothing to do in it */
@@ -521,33 +669,18 @@ export class World {
     const source = vhost.exchange(exchange);
     const keys = [key, ...copies];
     const route = copies.length === 0 ? vhost.route(source, real, key) : vhost.routeAll(source, real, keys);
-    const message: ModelMessage = { text, persistent, keys, priority, deaths: [] };
+    const facts = { persistent, exchange, keys, expiration, delayMs, priority };
+    const message: ModelMessage = { text, deaths: [], ...facts };
     const names = route.map(({ name }) => name);
     const expected = this.expectedRoute(exchange, keys, delayMs);
     this.same([...names].sort().join(), expected.join(), `route of ${exchange} ${key}`);
     // The message is published before the model is told, so what is handed out early is known to it.
     const outcome = vhost.publish(route, real);
     this.model.begin(this.deliveries);
-    let written = false;
-    const queues: string[] = [];
-    for (const name of names) {
-      const holder = holderOf(name);
-      if (holder === null) queues.push(name);
-      else if (this.hold(holder, message, expiration, delayMs)) written = true;
-    }
-    const refused = this.model.publish(queues, message, expiration);
+    const written = this.model.writes(names, message);
+    const refused = this.model.publish(names, message);
     this.same((outcome & REJECTED) !== 0, refused, `refusal by one of ${names.join()}`);
-    for (const name of queues)
-      if (this.model.queues.get(name)?.entryOf(message).lasting === true) written = true;
     if (!written) this.same(outcome & MUST_COMMIT, 0, 'a message that is not written asks for a commit');
-  }
-
-  /** An exchange holds the message back. @returns true when it survives a restart there */
-  private hold(exchange: string, message: ModelMessage, expiration: number | null, delayMs: number): boolean {
-    const lasting = this.exchanges.get(exchange)!.durable && message.persistent;
-    const dueAt = this.clock.now() + delayMs;
-    this.model.delayed.push({ exchange, message, expiration, dueAt, lasting });
-    return lasting;
   }
 
   private settleNow(held: Held, how: 'ack' | 'requeue' | 'reject'): void {
@@ -576,7 +709,7 @@ export class World {
   }
 
   /** A small step of the kind that a crash can come into. */
-  private async restlessStep(plain: readonly ModelQueue[]): Promise<void> {
+  private async restlessStep(plain: readonly ModelQueue[], redrive: RunningRedrive | null): Promise<void> {
     const { random, model } = this;
     const what = random.below(10);
     if (what < 4 && plain.length > 0) {
@@ -610,7 +743,37 @@ export class World {
       run?.();
     } else await iteration();
     this.checkErrors();
+    if (redrive !== null) this.followSteps(redrive);
     model.observe(this.deliveries);
+  }
+
+  /** Dead letters of one of these queues begin to go back, if all of them go to one of these. */
+  private beginRedrive(plain: readonly ModelQueue[]): RunningRedrive | null {
+    const queue = plain.find(({ ready }) => ready.some(({ message }) => message.deaths.length > 0));
+    if (queue === undefined) return null;
+    const names = plain.map(({ name }) => name);
+    for (const entry of queue.ready) {
+      const way = this.wayBack(entry, 'queue');
+      if (typeof way !== 'string' && !way.targets.every((name) => names.includes(name))) return null;
+    }
+    const handle = new Operations(this.kit.node).queue('/', queue.name).redrive();
+    return { queue, entries: [...queue.ready], handle, looked: 0 };
+  }
+
+  /** What it has moved since we looked last. */
+  private followSteps(redrive: RunningRedrive): void {
+    const { queue, entries, handle } = redrive;
+    const { moved, skipped } = handle.progress;
+    const looked = Object.values(skipped).reduce((sum, count) => sum + count, moved);
+    const taken = new Set(this.logOf(queue.name).map(({ text }) => text));
+    while (redrive.looked < looked) {
+      const entry = entries.shift();
+      if (entry === undefined) throw new Error(`more went back from ${queue.name} than was there`);
+      // What was handed out in between is not looked at.
+      if (!queue.ready.includes(entry) || taken.has(entry.text)) continue;
+      this.model.move(queue, entry, this.wayBack(entry, 'queue'));
+      redrive.looked++;
+    }
   }
 
   /** What the end of the process takes along on the model's side. */
@@ -668,16 +831,16 @@ export class World {
     states: readonly State[],
     durableTicket: number,
     plain: readonly ModelQueue[],
-    found: ReadonlyMap<string, Found[]>,
+    found: ReadonlyMap<string, CameBack[]>,
   ): void {
     const wrong: string[] = [];
     for (let i = 0; i < states.length; i++) {
-      const { ticket, content } = states[i]!;
+      const { from, to, content } = states[i]!;
       const next = states[i + 1];
       // Batches are whole: the state after the last step of a batch.
-      if (next !== undefined && next.ticket === ticket) continue;
+      if (next !== undefined && from === next.to) continue;
       // What was told to be on disk is there.
-      if (next !== undefined && next.ticket <= durableTicket) continue;
+      if (next !== undefined && next.to <= durableTicket) continue;
       const differing = plain.find((queue) => !this.isFound(queue, content.get(queue.name)!, found));
       if (differing === undefined) {
         for (const queue of plain) {
@@ -691,14 +854,14 @@ export class World {
       const { name } = differing;
       const had = content.get(name)!;
       wrong.push(
-        `batch ${ticket}: ${name} had ${had.ready.map((each) => described(each)).join(' ')} and ${had.waiting.length} that wait, found ` +
+        `batch ${to}: ${name} had ${had.ready.map((each) => described(each)).join(' ')} and ${had.waiting.length} that wait, found ` +
           `${(found.get(name) ?? []).map(({ entry }) => describedReal(entry)).join(' ')} and ${this.queue(name)?.waitingCount}`,
       );
     }
     throw new Error(`what came back never stood there (durable ${durableTicket}):\n${wrong.join('\n')}`);
   }
 
-  private isFound(queue: ModelQueue, had: Content, found: ReadonlyMap<string, Found[]>): boolean {
+  private isFound(queue: ModelQueue, had: Content, found: ReadonlyMap<string, CameBack[]>): boolean {
     const real = this.kit.vhost.queues.get(queue.name);
     if (real === undefined || real.waitingCount !== had.waiting.length) return false;
     const counted = queue.spec.deliveryLimit !== null;
@@ -720,9 +883,9 @@ export class World {
     return true;
   }
 
-  private async takeAll(name: string): Promise<Found[]> {
+  private async takeAll(name: string): Promise<CameBack[]> {
     const queue = this.queue(name);
-    const found: Found[] = [];
+    const found: CameBack[] = [];
     for (;;) {
       for (let i = 0; !queue.whenReady(() => {}); i++) {
         if (i > ITERATIONS_MAX) throw new Error(`${name} never answers a get`);
@@ -761,6 +924,7 @@ export class World {
 
   private forgetExchange(name: string): void {
     this.exchanges.delete(name);
+    this.model.holders.delete(name);
     this.model.delayed = this.model.delayed.filter(({ exchange }) => exchange !== name);
   }
 
@@ -792,7 +956,7 @@ export class World {
       }
       const { type, delays } = this.exchanges.get(name)!;
       if (delays && delayMs > 0) {
-        found.add(HOLDER + name);
+        found.add(holder(name));
         return;
       }
       for (const { source, to, isQueue, key } of this.bindings) {
@@ -810,9 +974,18 @@ export class World {
   }
 }
 
-interface Found {
+interface CameBack {
   readonly text: string;
   readonly entry: Entry;
+}
+
+/** A redrive that goes on while other things happen. */
+interface RunningRedrive {
+  readonly queue: ModelQueue;
+  /** What was there at its start and has not been looked at. */
+  readonly entries: ModelEntry[];
+  readonly handle: RedriveHandle;
+  looked: number;
 }
 
 /** An entry and what was known of it at some time. */
@@ -829,18 +1002,11 @@ interface Content {
   readonly waiting: readonly (Kept & Waiting)[];
 }
 
-/** What stood in the plain queues after a step whose writes are in this batch or an earlier one. */
+/** What stood in the plain queues after a step whose writes are in one of these batches or in earlier ones. */
 interface State {
-  readonly ticket: number;
+  readonly from: number;
+  readonly to: number;
   readonly content: ReadonlyMap<string, Content>;
-}
-
-/** What the broker puts before the name of an exchange that holds messages back. */
-const HOLDER = '\0delayed\0';
-
-/** The exchange that a member of a route stands for; null for a queue. */
-function holderOf(name: string): string | null {
-  return name.startsWith(HOLDER) ? name.slice(HOLDER.length) : null;
 }
 
 /** A message as a client would publish it to a queue. */
