@@ -280,11 +280,12 @@ export class Ordering {
   /** Nothing of the key that is known goes before the entry. */
   private goesFirst(key: OrderingKey, entry: Entry): boolean {
     const returned = this.firstReturned(key);
-    if (returned !== null) return returned === entry;
+    if (returned === entry) return !precedes(this.firstWaiting(key), entry);
+    if (returned !== null && !precedes(entry, returned)) return false;
     const rank = this.rankOf(entry);
     const { candidate } = key;
     if (candidate !== null && candidate !== entry && this.rankOf(candidate) < rank) return false;
-    const waiting = key.waiting === null ? null : this.first(key.waiting, PARKED);
+    const waiting = this.firstWaiting(key);
     return waiting === null || rank < this.rankOf(waiting);
   }
 
@@ -298,6 +299,13 @@ export class Ordering {
     }
     key.returned = null;
     return null;
+  }
+
+  private firstWaiting(key: OrderingKey): Entry | null {
+    if (key.waiting === null) return null;
+    const waiting = this.first(key.waiting, PARKED);
+    if (waiting === null) key.waiting = null;
+    return waiting;
   }
 
   /** The first of a heap that still stands where it should. */
@@ -350,13 +358,9 @@ export class Ordering {
   /** The parked entry of the key that has to be let out; null when there is none, or when what goes first is in the queue already. */
   private nextParked(key: OrderingKey): Entry | null {
     const returned = this.firstReturned(key);
-    if (returned !== null) return this.isParked(returned) ? returned : null;
-    if (key.waiting === null) return null;
-    const waiting = this.first(key.waiting, PARKED);
-    if (waiting === null) {
-      key.waiting = null;
-      return null;
-    }
+    const waiting = this.firstWaiting(key);
+    if (returned !== null && !precedes(waiting, returned)) return this.isParked(returned) ? returned : null;
+    if (waiting === null) return null;
     const { candidate } = key;
     return candidate === null || this.rankOf(waiting) < this.rankOf(candidate) ? waiting : null;
   }
@@ -444,6 +448,14 @@ export class Ordering {
 
 /** Stale ones that the heap of the oldest may hold beside as many as are parked. */
 const PASSED_OVER_MAX = 64;
+
+/**
+ * The first stands before the second in the same line. Then it goes first even if only the second came back: after a restart nobody knows
+ * whether the first had been out too, and the second may be out of reach until all before it has left the memory.
+ */
+function precedes(first: Entry | null, second: Entry): boolean {
+  return first !== null && first.owner === second.owner && first.position < second.position;
+}
 
 function isConsumer(holder: Holder): holder is Consumer {
   return holder !== null && 'tag' in holder;
