@@ -70,7 +70,7 @@ describe('messages that expire', () => {
     expect(queue.unackedCount).toBe(2);
     settle(short, 'requeue');
     settle(long, 'requeue');
-    kit.run();
+    queue.catchUp();
     expect(queue.messageCount).toBe(1);
     expect(drain(queue)).toEqual(['long']);
   });
