@@ -16,7 +16,7 @@ export const operationsRules: readonly Rule[] = [
   },
   {
     id: '5.6.ordering-requeue',
-    text: 'A message that came back is delivered before everything else of its key.',
+    text: 'A message that came back is delivered before everything else of its key and priority.',
   },
   {
     id: '5.6.ordering-cancel',

@@ -719,7 +719,8 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       const line = this.top;
       const front = line.peek();
       const entry = this.ordering === null ? front : this.ordering.oldest(front);
-      if (entry === null) return line.pager.bringBack();
+      // Something parked in a lower line has its turn after what is cold in this one.
+      if (entry === null || lineOf(entry).level < line.level) return line.pager.bringBack();
       if (entry === front) line.shift();
       else lineOf(entry).take(entry);
       this.bury(entry, 'maxlen');

@@ -3,7 +3,9 @@
 // something of their key that goes first still waits. Knows no list of the queue: it says what to park and what to put back.
 //
 // A key is locked from the first delivery of it to the settling of the last. Its holder may have more of it; basic.get counts as a holder
-// of its own each time. An entry that came back, or waits for a retry, goes before all others of its key.
+// of its own each time. While an entry waits for a retry nobody is given more of its key. The order within a key is the queue's: by priority,
+// then by position; so an entry that came back goes before what was published later, and what waits only ever waits for something that is
+// delivered before it, or is in somebody's hands.
 // Invariants
 // - Only keys that are held or waited for are kept, so memory follows what is unacked and parked.
 // - At most one parked entry of a key is let back into the queue at a time (the candidate): a key with a long tail costs no more than
@@ -45,9 +47,7 @@ class OrderingKey {
   retries = 0;
   /** The consumer for which this is the key that is being tried; null for none. */
   triedFor: Consumer | null = null;
-  /** Entries that came back, in the queue or parked; they go first. Those that are gone meanwhile are passed over. */
-  returned: Heap<Entry> | null = null;
-  /** Parked entries that never were delivered, in order; those that are gone meanwhile are passed over. */
+  /** Parked entries, in order; those that are gone meanwhile are passed over. */
   waiting: Heap<Entry> | null = null;
   /** The one of `waiting` that was let back into the queue; null for none. */
   candidate: Entry | null = null;
@@ -74,8 +74,6 @@ const RETRYING = 3;
 interface Known {
   readonly key: OrderingKey;
   where: typeof IN_QUEUE | typeof PARKED | typeof HELD | typeof RETRYING;
-  /** Was delivered and came back. */
-  returned: boolean;
 }
 
 /** Ordering keys of one queue. */
@@ -87,7 +85,7 @@ export class Ordering {
   private readonly host: OrderingHost;
   private readonly rankOf: (entry: Entry) => number;
   private readonly keys = new Map<string, OrderingKey>();
-  /** Entries that are parked, held, let back in, or came back. */
+  /** Entries that are parked, held, let back in, or wait for a retry. */
   private readonly known = new Map<Entry, Known>();
   private readonly backlogs = new Map<Consumer, Backlog>();
   /** A get looks for its entry: nothing is let out. */
@@ -155,9 +153,9 @@ export class Ordering {
     const text = known === undefined ? orderingKeyOf(entry.message, this.header) : null;
     if (known === undefined && text === null) return;
     const key = known?.key ?? this.keyNamed(text!);
-    this.left(key, entry);
+    if (key.candidate === entry) key.candidate = null;
     if (key.held++ === 0) key.holder = holder ?? entry;
-    this.known.set(entry, { key, where: HELD, returned: false });
+    this.known.set(entry, { key, where: HELD });
     this.untry(key);
     this.advance(key);
   }
@@ -170,25 +168,22 @@ export class Ordering {
     const { key, where } = known;
     if (where === PARKED) this.parkedCount--;
     else {
-      if (where === IN_QUEUE) this.left(key, entry);
-      else this.letGo(known);
+      if (where !== IN_QUEUE) this.letGo(known);
+      else if (key.candidate === entry) key.candidate = null;
       this.advance(key);
       if (where === IN_QUEUE) this.untry(key);
     }
     this.forgetIdle(key);
   }
 
-  /** A delivery came back, and stands at its old place again: before anything else of its key. */
+  /** A delivery came back, and stands at its old place again. */
   requeued(entry: Entry): void {
     const known = this.known.get(entry);
     if (known === undefined) return;
-    const { key } = known;
+    this.known.delete(entry);
     this.letGo(known);
-    known.where = IN_QUEUE;
-    known.returned = true;
-    key.returned ??= new Heap(this.rankOf);
-    key.returned.push(entry);
-    this.advance(key);
+    this.advance(known.key);
+    this.forgetIdle(known.key);
   }
 
   /** A delivery waits for its retry: its key stays locked until it is back (`requeued`) or gone (`ended`). */
@@ -209,11 +204,6 @@ export class Ordering {
   cancelled(consumer: Consumer): void {
     this.later.delete(consumer);
     this.backlogs.delete(consumer);
-  }
-
-  /** The entry is parked. */
-  isParked(entry: Entry): boolean {
-    return this.known.get(entry)?.where === PARKED;
   }
 
   /** Parked entries, in no order. */
@@ -251,7 +241,6 @@ export class Ordering {
     for (const key of this.keys.values()) {
       key.triedFor = null;
       key.candidate = null;
-      key.returned = null;
       key.waiting = null;
       this.forgetIdle(key);
     }
@@ -279,26 +268,11 @@ export class Ordering {
 
   /** Nothing of the key that is known goes before the entry. */
   private goesFirst(key: OrderingKey, entry: Entry): boolean {
-    const returned = this.firstReturned(key);
-    if (returned === entry) return !precedes(this.firstWaiting(key), entry);
-    if (returned !== null && !precedes(entry, returned)) return false;
     const rank = this.rankOf(entry);
     const { candidate } = key;
     if (candidate !== null && candidate !== entry && this.rankOf(candidate) < rank) return false;
     const waiting = this.firstWaiting(key);
     return waiting === null || rank < this.rankOf(waiting);
-  }
-
-  private firstReturned(key: OrderingKey): Entry | null {
-    const { returned } = key;
-    if (returned === null) return null;
-    for (let entry = returned.peek(); entry !== null; entry = returned.peek()) {
-      const known = this.known.get(entry);
-      if (known?.returned === true && (known.where === IN_QUEUE || known.where === PARKED)) return entry;
-      returned.shift();
-    }
-    key.returned = null;
-    return null;
   }
 
   private firstWaiting(key: OrderingKey): Entry | null {
@@ -320,31 +294,22 @@ export class Ordering {
   private park(key: OrderingKey, entry: Entry): void {
     let known = this.known.get(entry);
     if (known === undefined) {
-      known = { key, where: PARKED, returned: false };
+      known = { key, where: PARKED };
       this.known.set(entry, known);
     }
     known.where = PARKED;
     this.parkedCount++;
     this.host.park(entry);
-    if (!known.returned) {
-      key.waiting ??= new Heap(this.rankOf);
-      key.waiting.push(entry);
-    }
+    key.waiting ??= new Heap(this.rankOf);
+    key.waiting.push(entry);
     this.byRank?.push(entry);
     // Nobody asks for the oldest any more, or only rarely.
     if (this.byRank !== null && this.byRank.length > 2 * this.parkedCount + PASSED_OVER_MAX)
       this.byRank = null;
     // Not the one on trial: then that goes on.
-    if (!known.returned && key.candidate !== entry) return;
+    if (key.candidate !== entry) return;
     key.candidate = null;
     this.untry(key);
-  }
-
-  /** The entry is not among what waits any more. */
-  private left(key: OrderingKey, entry: Entry): void {
-    if (key.candidate === entry) key.candidate = null;
-    const { returned } = key;
-    if (returned?.peek() === entry) returned.shift();
   }
 
   /** Lets the next of a key out, or has it wait for room at the key's holder. */
@@ -357,9 +322,7 @@ export class Ordering {
 
   /** The parked entry of the key that has to be let out; null when there is none, or when what goes first is in the queue already. */
   private nextParked(key: OrderingKey): Entry | null {
-    const returned = this.firstReturned(key);
     const waiting = this.firstWaiting(key);
-    if (returned !== null && !precedes(waiting, returned)) return this.isParked(returned) ? returned : null;
     if (waiting === null) return null;
     const { candidate } = key;
     return candidate === null || this.rankOf(waiting) < this.rankOf(candidate) ? waiting : null;
@@ -372,10 +335,8 @@ export class Ordering {
     const known = this.known.get(entry)!;
     known.where = IN_QUEUE;
     this.parkedCount--;
-    if (!known.returned) {
-      key.waiting!.shift();
-      key.candidate = entry;
-    }
+    key.waiting!.shift();
+    key.candidate = entry;
     this.host.unpark(entry);
     return true;
   }
@@ -393,7 +354,7 @@ export class Ordering {
 
   private forgetIdle(key: OrderingKey): void {
     if (key.held !== 0 || key.candidate !== null) return;
-    if (this.firstReturned(key) !== null || this.nextParked(key) !== null) return;
+    if (this.firstWaiting(key) !== null) return;
     this.untry(key);
     this.keys.delete(key.text);
   }
@@ -448,14 +409,6 @@ export class Ordering {
 
 /** Stale ones that the heap of the oldest may hold beside as many as are parked. */
 const PASSED_OVER_MAX = 64;
-
-/**
- * The first stands before the second in the same line. Then it goes first even if only the second came back: after a restart nobody knows
- * whether the first had been out too, and the second may be out of reach until all before it has left the memory.
- */
-function precedes(first: Entry | null, second: Entry): boolean {
-  return first !== null && first.owner === second.owner && first.position < second.position;
-}
 
 function isConsumer(holder: Holder): holder is Consumer {
   return holder !== null && 'tag' in holder;

@@ -294,8 +294,9 @@ interface Sent {
   readonly key: string | null;
   readonly number: number;
   readonly level: number;
-  state: 'waits' | 'held' | 'over';
-  returned: boolean;
+  state: 'waits' | 'held' | 'retries' | 'over';
+  /** Retries it had. */
+  tries: number;
   holder: Taker | Entry | null;
 }
 
@@ -306,6 +307,8 @@ interface Kind {
   readonly ttl: boolean;
   readonly memory: number;
   readonly single: boolean;
+  /** Retries of a rejected message; 0 for none. */
+  readonly retries: number;
 }
 
 /** Random use of one queue, and the rules that must hold at every delivery and at rest. */
@@ -328,6 +331,7 @@ class Trial {
     if (kind.priorities) args['x-max-priority'] = 3;
     if (kind.lengthMax !== 0) args['x-max-length'] = kind.lengthMax;
     if (kind.single) args['x-single-active-consumer'] = true;
+    if (kind.retries !== 0) Object.assign(args, { 'x-retry-limit': kind.retries, 'x-retry-delay': 50 });
     this.#queue = kit.queue(args);
     kit.onDeath = (_queue, message, reason) => this.#died(message, reason);
   }
@@ -355,7 +359,7 @@ class Trial {
     else if (dice < 87) this.#settle('reject');
     else if (dice < 93) this.#get();
     else if (dice < 94) this.#purge();
-    else if (dice < 97 && this.#kind.ttl) kit.clock.advance(random.below(200));
+    else if (dice < 97 && (this.#kind.ttl || this.#kind.retries !== 0)) kit.clock.advance(random.below(200));
   }
 
   #publish(count: number): void {
@@ -365,7 +369,7 @@ class Trial {
       const key = random.chance(0.15) ? null : `k${random.below(4)}`;
       const level = this.#kind.priorities ? random.below(4) : 0;
       const text = `${key ?? '-'}:${number}`.padEnd(20 + random.below(300), '.');
-      const sent: Sent = { text, key, number, level, state: 'waits', returned: false, holder: null };
+      const sent: Sent = { text, key, number, level, state: 'waits', tries: 0, holder: null };
       this.#sent.push(sent);
       this.#byText.set(text, sent);
       const properties: Partial<BasicProperties> = { priority: level };
@@ -413,9 +417,12 @@ class Trial {
     const at = this.#got.indexOf(entry);
     if (at >= 0) this.#got.splice(at, 1);
     sent.holder = null;
-    sent.returned = how === 'requeue';
     // A reject is noted by the death that it causes.
     sent.state = how === 'requeue' ? 'waits' : how === 'ack' ? 'over' : 'held';
+    if (how === 'reject' && sent.tries < this.#kind.retries) {
+      sent.tries++;
+      sent.state = 'retries';
+    }
     settle(entry, how);
   }
 
@@ -434,7 +441,8 @@ class Trial {
   #purge(): void {
     // What has expired by now may be noted as dead before it is thrown away.
     this.#queue.purge();
-    for (const sent of this.#sent) if (sent.state === 'waits') sent.state = 'over';
+    for (const sent of this.#sent)
+      if (sent.state === 'waits' || sent.state === 'retries') sent.state = 'over';
   }
 
   #died(message: Message, reason: string): void {
@@ -459,23 +467,34 @@ class Trial {
   /** What must hold when an entry goes to somebody. */
   #check(entry: Entry, to: Taker | Entry): void {
     const sent = this.#byText.get(textOf(entry)!)!;
-    expect(sent.state, sent.text).toBe('waits');
+    // What waits for its retry is seen to be back when it is delivered.
+    expect(['waits', 'retries'], sent.text).toContain(sent.state);
     if (sent.key === null) return;
     for (const other of this.#sent) {
       if (other.key !== sent.key || other === sent) continue;
       if (other.state === 'held' && other.holder !== to)
         throw new Error(`${sent.text} goes out while somebody else holds ${other.text}`);
+      if (other.state === 'retries' && !this.#isBack(other))
+        throw new Error(`${sent.text} goes out while ${other.text} waits for its retry`);
       if (other.state !== 'waits') continue;
-      const earlier = other.level === sent.level && other.number < sent.number;
-      if (earlier && (other.returned || !sent.returned))
+      if (other.level === sent.level && other.number < sent.number)
         throw new Error(`${sent.text} overtakes ${other.text}`);
-      if (other.returned && !sent.returned && !(other.level === sent.level && sent.number < other.number))
-        throw new Error(`${sent.text} overtakes ${other.text}, which came back`);
     }
+  }
+
+  /** What waited for its retry is in the queue again. */
+  #isBack(sent: Sent): boolean {
+    for (const line of this.#queue.linesInOrder())
+      for (const entry of line.ready.from(0)) if (textOf(entry) === sent.text) sent.state = 'waits';
+    if (this.#queue.ordering !== null)
+      for (const entry of this.#queue.ordering.parked())
+        if (textOf(entry) === sent.text) sent.state = 'waits';
+    return sent.state === 'waits';
   }
 
   /** Nothing moves: nobody who has room waits for something he may have. */
   #atRest(): void {
+    for (const sent of this.#sent) if (sent.state === 'retries') this.#isBack(sent);
     const waiting = this.#sent.filter(({ state }) => state === 'waits');
     expect(this.#queue.messageCount).toBe(waiting.length);
     const serving = this.#kind.single ? this.#takers.slice(0, 1) : this.#takers;
@@ -486,6 +505,7 @@ class Trial {
       if (sent.key === null) throw new Error(`${sent.text} waits although ${roomy[0]!.tag} has room`);
       if (seen.has(sent.key)) continue;
       seen.add(sent.key);
+      if (this.#sent.some(({ key, state }) => key === sent.key && state === 'retries')) continue;
       const holders = new Set(
         this.#sent.filter((o) => o.key === sent.key && o.state === 'held').map((o) => o.holder),
       );
@@ -503,7 +523,8 @@ class Trial {
         .flatMap((each) => [...each.held])
         .concat(this.#got.splice(0));
       if (all.length === 0) {
-        if (this.#queue.messageCount === 0) break;
+        if (this.#queue.messageCount === 0 && this.#queue.waitingCount === 0) break;
+        kit.clock.advance(60);
         const entry = this.#queue.whenReady(() => {}) ? this.#queue.get(false) : null;
         if (entry !== null) {
           this.#check(entry, entry);
@@ -539,6 +560,7 @@ describe('random consumers of a queue with ordering keys', () => {
         ttl: random.chance(0.4),
         memory: random.chance(0.3) ? 4_000 : 1e9,
         single: random.chance(0.15),
+        retries: random.chance(0.4) ? 1 + random.below(3) : 0,
       };
       kit = await QueueKit.open({ queueMemory: kind.memory });
       await new Trial(random, kind).run(150);
