@@ -1,7 +1,7 @@
 // What very many times to live cost: persistent messages whose deadlines are all different and in no order wait behind one that stays, the
 // broker is killed and restarted, and then they expire at a fixed rate. Memory, the time of the restart, and how late they are: with a
 // dead-letter exchange from the dead letters, without one from the length of the queue.
-// `node expiry.js [--count N] [--size BYTES] [--rate N] [--lead SECONDS] [--without-dlx]`. Owns the command line and the measurement.
+// `node expiry.js [--count N] [--size BYTES] [--rate N] [--lead SECONDS] [--without-dlx] [--dist FOLDER]`. Owns the command line and the measurement.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -188,6 +188,7 @@ async function main(): Promise<void> {
       rate: { type: 'string', default: '10000' },
       lead: { type: 'string', default: '120' },
       'without-dlx': { type: 'boolean', default: false },
+      dist: { type: 'string' },
     },
   });
   const plan: Plan = {
@@ -198,23 +199,27 @@ async function main(): Promise<void> {
     buried: !flags['without-dlx'],
   };
   const folder = mkdtempSync(join(tmpdir(), 'leveret-bench-expiry-'));
-  let broker = await OwnBroker.start({ folder });
+  const where = flags.dist === undefined ? { folder } : { folder, dist: flags.dist };
+  let broker = await OwnBroker.start(where);
   try {
     const began = performance.now();
     await watched(broker, 'fill', fill(broker, plan));
     say('fill: rate', plan.count / ((performance.now() - began) / 1000), 'msg/s');
     await broker.kill();
-    const started = await OwnBroker.timedStart({ folder, startSeconds: START_SECONDS });
+    const started = await OwnBroker.timedStart({ ...where, startSeconds: START_SECONDS });
     broker = started.broker;
     say('restart with all of them on disk', started.ms, 'ms');
     say('restart: resident memory', (usageOf(broker.pids())?.residentBytes ?? 0) / MIB, 'MiB');
     const left = plan.beginAt - Date.now();
     if (left < 0) throw new Error(`the first messages expired ${-left} ms ago: give a longer --lead`);
+    const before = usageOf(broker.pids())?.cpuSeconds ?? 0;
     const lateness = await watched(
       broker,
       'expiring',
       plan.buried ? take(broker, plan) : watchLength(broker, plan),
     );
+    const used = (usageOf(broker.pids())?.cpuSeconds ?? 0) - before;
+    say('expiring: CPU seconds for a million', (used * 1e6) / plan.count, 's');
     for (const share of [0.5, 0.99, 0.999]) {
       say(
         `expiring: lateness at ${plan.rate} a second, p${share * 100}`,
