@@ -67,7 +67,9 @@ export interface RunHost {
   readonly firstPosition: number;
   /** Position behind the last message that readers may see. */
   readonly committedEnd: number;
-  /** Readers that read from the store, or are about to. */
+  /** Readers. */
+  readonly consumerCount: number;
+  /** Those that read from the store, or are about to. */
   readonly coldReaders: number;
   /** A read failed: the stream delivers no more of what is on disk. */
   readFailed(error: Error): void;
@@ -119,15 +121,15 @@ export class StreamRuns {
     this.memory.used -= run.bytes;
   }
 
-  /** Nobody reads old messages any more. */
+  /** Nobody reads any more. */
   forgetKept(): void {
+    this.waiting = [];
     for (const run of this.kept.splice(0)) this.release(run);
   }
 
   /** The stream is gone. */
   stop(): void {
     this.stopped = true;
-    this.waiting = [];
     this.forgetKept();
   }
 
@@ -161,6 +163,8 @@ export class StreamRuns {
       reading.delete(from);
       if (this.stopped) return;
       if (error !== null) return host.readFailed(error);
+      // It was read ahead for readers that have left.
+      if (host.consumerCount === 0) return;
       const run = this.runOf(from, entries);
       if (run.messages.length !== 0) this.keep(run);
       // What is not there any more was dropped meanwhile, or else it should be there.

@@ -105,8 +105,8 @@ export class StreamKit {
   readonly lines = new Map<number, QueueNo>();
   private scheduled: (() => void) | null = null;
   private lost: Error | null = null;
-  /** Reads of the store under way. */
-  private reading = 0;
+  /** Reads of the store since it was opened last. */
+  private reads = { underWay: 0 };
 
   private constructor(args: Record<string, unknown>, options: StreamKitOptions) {
     this.args = args;
@@ -141,12 +141,13 @@ export class StreamKit {
       },
     });
     const { shard, clock } = this;
-    this.reading = 0;
+    const reads = { underWay: 0 };
+    this.reads = reads;
     const read = shard.read.bind(shard);
     shard.read = (queue, from, maxBytes, done) => {
-      this.reading++;
+      reads.underWay++;
       read(queue, from, maxBytes, (error, entries) => {
-        this.reading--;
+        reads.underWay--;
         done(error, entries);
       });
     };
@@ -257,12 +258,12 @@ export class StreamKit {
   async settle(): Promise<void> {
     for (let quiet = 0; quiet < 2; ) {
       this.run();
-      await until(() => this.reading === 0 || this.scheduled !== null);
+      await until(() => this.reads.underWay === 0 || this.scheduled !== null);
       const ticket = this.shard.hasten();
       this.shard.commit();
       await until(() => this.shard.durableTicket >= ticket || this.lost !== null);
       if (this.lost !== null) throw this.lost;
-      quiet = this.scheduled === null && this.reading === 0 ? quiet + 1 : 0;
+      quiet = this.scheduled === null && this.reads.underWay === 0 ? quiet + 1 : 0;
     }
   }
 
