@@ -29,7 +29,7 @@ import { AmqpError } from './errors.ts';
 export const BODY_MAX = 536_870_912;
 /** A body up to this many bytes gets its memory as soon as it is announced. */
 const ANNOUNCED_MAX = 16 * 1024;
-/** A larger one gets at first so much … */
+/** A larger one gets so much until that has come … */
 const FIRST_ROOM = 64 * 1024;
 /** … and never more than so many times what has come: a client has to send a sixteenth of what it wants to occupy. */
 const ROOM_PER_BYTE = 16;
@@ -161,13 +161,19 @@ export class ContentAssembler {
     if (received > this.bodyLength)
       throw new AmqpError(FRAME_ERROR, 'content body frame exceeds remaining content size');
     if (!this.tooLarge && length !== 0) {
-      if (received > this.room) this.grow(roomFor(received, this.bodyLength));
+      if (this.room < this.bodyLength && this.mustGrow(received))
+        this.grow(roomFor(received, this.bodyLength));
       frame.copy(this.buffer, this.bodyAt + this.received, start, stop);
     }
     this.received = received;
     if (received !== this.bodyLength || !ends) return false;
     this.expecting = 'method';
     return true;
+  }
+
+  /** The room is full, or it may be all of the body's from now on: the sooner, the less has to be moved. */
+  private mustGrow(received: number): boolean {
+    return received > this.room || received * ROOM_PER_BYTE >= this.bodyLength;
   }
 
   /** Where the body's first byte goes. */
@@ -188,7 +194,10 @@ export class ContentAssembler {
 
 /** Body bytes to make room for when `received` have come of `announced`. */
 function roomFor(received: number, announced: number): number {
-  return Math.min(announced, Math.max(FIRST_ROOM, received * ROOM_PER_BYTE));
+  const allowed = received * ROOM_PER_BYTE;
+  if (allowed >= announced) return announced;
+  // Little of it has come: a larger place now would only have to be left again.
+  return received <= FIRST_ROOM ? Math.min(announced, FIRST_ROOM) : allowed;
 }
 
 const EMPTY = Buffer.alloc(0);

@@ -1,7 +1,10 @@
 // Contents: however a publish is cut into frames and its frames into chunks, the outcome is the same.
 
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { ContentAssembler } from '../../src/amqp/content.ts';
+import { addressOf } from '../../src/message/address.ts';
+import { FRAME_BODY, FRAME_HEADER } from '../../src/protocol/constants.ts';
 import {
   body,
   type Fields,
@@ -261,3 +264,66 @@ async function fanoutConsumer(world: World, queue: string, channel: number): Pro
   peer.frames();
   return peer;
 }
+
+describe('memory for a body', () => {
+  /** Sizes of the buffers that a body takes when it comes in parts of this size, and what had come when each was taken. */
+  function taken(length: number, part: number): { readonly sizes: number[]; readonly cameThen: number[] } {
+    const assembler = new ContentAssembler(128 * 1024 * 1024);
+    const head = header(1, length);
+    const content = bytes(Math.min(length, part));
+    const sizes: number[] = [];
+    const cameThen: number[] = [];
+    let came = 0;
+    const real = Buffer.allocUnsafeSlow.bind(Buffer);
+    const spy = vi.spyOn(Buffer, 'allocUnsafeSlow').mockImplementation((size) => {
+      sizes.push(size);
+      cameThen.push(came);
+      return real(size);
+    });
+    try {
+      assembler.begin();
+      assembler.onFrame(FRAME_HEADER, head, 7, head.length - 1, true);
+      sizes.length = 0;
+      cameThen.length = 0;
+      for (let done = false; !done; ) {
+        const stop = Math.min(part, length - came);
+        came += stop;
+        done = assembler.onFrame(FRAME_BODY, content, 0, stop, true);
+      }
+    } finally {
+      spy.mockRestore();
+    }
+    const message = assembler.take(addressOf('', 'q'));
+    for (let at = 0; at < length; at += part)
+      expect(
+        message
+          .body()
+          .subarray(at, at + part)
+          .equals(content.subarray(0, length - at)),
+      ).toBe(true);
+    return { sizes, cameThen };
+  }
+
+  it('is never more than sixteen times what has come, but for the first 64 KiB', () => {
+    for (const length of [20_000, 100_000, 1_048_576, 30_000_000])
+      for (const part of [1_000, 65_000, 131_064]) {
+        const { sizes, cameThen } = taken(length, part);
+        for (let i = 0; i < sizes.length; i++)
+          expect(sizes[i]! - 100).toBeLessThanOrEqual(Math.max(65_536, cameThen[i]! * 16));
+      }
+  });
+
+  it('is taken at most twice for a body of 1 MiB, in whatever parts it comes', () => {
+    for (const part of [4_088, 30_000, 65_000, 131_064]) {
+      const { sizes } = taken(1_048_576, part);
+      expect(sizes.length).toBeLessThanOrEqual(2);
+      expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(1_048_576 + 65_536 + 200);
+    }
+  });
+
+  it('of 100 MiB is moved before a tenth of it has come', () => {
+    const { sizes, cameThen } = taken(100 * 1024 * 1024, 65_528);
+    expect(sizes.length).toBeLessThanOrEqual(4);
+    expect(cameThen.at(-1)).toBeLessThan(10 * 1024 * 1024);
+  });
+});
