@@ -9,7 +9,7 @@ import { AddressReader } from '../message/address.ts';
 import { delayOf, heldMessage, keysOf, releasedMessage } from '../message/delay.ts';
 import { type Message, messageFromStored, storedBodyLength } from '../message/message.ts';
 import type { QueueNo, StoredEntry } from '../store/store.ts';
-import { DueEntries, type DueEntriesHost } from './due-entries.ts';
+import { DueEntries } from './due-entries.ts';
 import { PublishOnly } from './publish-only.ts';
 import { ACCEPTED, MUST_COMMIT, REJECTED } from './queue.ts';
 import type { QueueContext } from './queue-context.ts';
@@ -47,7 +47,7 @@ export interface DelayLineHost {
 }
 
 /** The waiting messages of one exchange. */
-export class DelayLine extends PublishOnly implements DueEntriesHost {
+export class DelayLine extends PublishOnly {
   /** Its number in the store. */
   readonly number: QueueNo;
   deleted = false;
@@ -85,7 +85,12 @@ export class DelayLine extends PublishOnly implements DueEntriesHost {
     this.number = number;
     this.context = context;
     this.host = host;
-    this.entries = new DueEntries(context, number, this);
+    this.entries = new DueEntries(context, number, {
+      // What people read in a log line.
+      name: `delayed messages of exchange '${exchange}'`,
+      stillWaits: (position) => this.stillWaits(position),
+      due: (position, bodyLength, stored) => this.due(position, bodyLength, stored),
+    });
   }
 
   /** Messages that wait. */
@@ -227,12 +232,12 @@ export class DelayLine extends PublishOnly implements DueEntriesHost {
 
   // ── the index's view ──
 
-  stillWaits(position: number): boolean {
+  private stillWaits(position: number): boolean {
     // The question is not asked again after a no, so this is the last use of the mark.
     return this.gone.size === 0 || !this.gone.delete(position);
   }
 
-  due(position: number, bodyLength: number, stored: StoredEntry | null): void {
+  private due(position: number, bodyLength: number, stored: StoredEntry | null): void {
     this.leave(bodyLength);
     this.released++;
     if (this.asked.size !== 0) this.asked.delete(position);
