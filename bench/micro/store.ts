@@ -134,14 +134,15 @@ async function flow(bytes: number, options: Partial<LevelOptions>): Promise<void
         const last = lastOf.shift() ?? 0;
         while (settled < last) shard.remove(QUEUE, ++settled);
       }
+      // Nothing comes that could take the last settlements along.
+      if (position > MESSAGES) shard.hasten();
       shard.commit();
       // With nothing to do, wait for the disk rather than ask it over and over: that would count as our thread's time.
       if (shard.pendingBytes > PENDING_MAX || position > MESSAGES)
         await listener.until(listener.durableTicket + 1);
       else await nextIteration();
     }
-    const { ticket } = shard;
-    shard.remove(QUEUE, 0);
+    const ticket = shard.hasten();
     shard.commit();
     await listener.until(ticket);
     watch.line(`put, settle, delete, ${bytes} B`, MESSAGES);
@@ -275,8 +276,7 @@ async function drain(shard: Shard, listener: Waiting): Promise<number> {
     drained += run.length;
     shard.commit();
   }
-  const { ticket } = shard;
-  shard.remove(QUEUE, 0);
+  const ticket = shard.hasten();
   shard.commit();
   await listener.until(ticket);
   return drained;

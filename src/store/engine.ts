@@ -8,7 +8,7 @@ export type GetDone = (error: Error | null, value: Buffer | null) => void;
 
 /** Operations that take effect together or not at all, in the order they were added. */
 export interface WriteBatch {
-  /** Adds or overwrites a key. The engine has copied both when `write` returns; until then the caller leaves them alone. */
+  /** Adds or overwrites a key. The caller leaves both alone until `done` was called. */
   put(key: Buffer, value: Buffer): void;
   /** Deletes a key; one that is not there is no error. */
   remove(key: Buffer): void;

@@ -9,15 +9,18 @@
 
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Level } from 'level';
 import type { GetDone, KeyValueEngine, WriteBatch, WriteDone } from './engine.ts';
 import type { LevelOptions } from './options.ts';
 import { StoreError } from './store.ts';
+import { type LargeValue, type Pointer, pointerIn, ValueFiles } from './value-files.ts';
 
 type Database = Level<Buffer, Buffer>;
 type Operation = { type: 'put'; key: Buffer; value: Buffer } | { type: 'del'; key: Buffer };
 
+/** Folder of the large values, in that of the database. */
+const VALUES_FOLDER = 'large';
 /** Bytes a scan asks for at a time. */
 const SCAN_BYTES = 4 * 1024 * 1024;
 /** Keys a scan asks for at a time. */
@@ -26,10 +29,12 @@ const SCAN_KEYS = 1000;
 export class LevelEngine implements KeyValueEngine {
   readonly info: { readonly engine: 'level'; readonly location: string; readonly durability: 'fsync' };
   readonly #options: LevelOptions;
+  readonly #files: ValueFiles;
   #database: Database | null = null;
 
   constructor(options: LevelOptions) {
     this.#options = options;
+    this.#files = new ValueFiles(join(options.location, VALUES_FOLDER), options.largeDeadBytesMin);
     this.info = { engine: 'level', location: options.location, durability: 'fsync' };
   }
 
@@ -48,25 +53,46 @@ export class LevelEngine implements KeyValueEngine {
     } catch (error) {
       throw openError(error, location);
     }
+    try {
+      await this.#files.open();
+    } catch (error) {
+      await database.close();
+      throw openError(error, location);
+    }
     this.#database = database;
   }
 
   async close(): Promise<void> {
     const database = this.#database;
     this.#database = null;
+    await this.#files.close();
     await database?.close();
   }
 
   batch(): WriteBatch {
-    return new LevelBatch(this.#open(), this.info.location);
+    return new LevelBatch(this.#open(), this.#files, this.#options);
   }
 
   get(key: Buffer, done: GetDone): void {
+    this.#get(key, null, done);
+  }
+
+  /** @param missed a file that was not there: its values may have moved to another one meanwhile */
+  #get(key: Buffer, missed: number | null, done: GetDone): void {
     this.#open()
       .get(key)
       .then(
         // LevelDB answers undefined for a key that is not there; the types of `level` say otherwise.
-        (value: Buffer | undefined) => done(null, value ?? null),
+        (value: Buffer | undefined) => {
+          const pointer = value === undefined ? null : pointerIn(value);
+          if (pointer === null) return done(null, value ?? null);
+          if (pointer.file === missed) return done(null, null);
+          this.#files.read(pointer, (error, large) => {
+            if (error !== null) done(readError(error, this.info.location), null);
+            else if (large === null) this.#get(key, pointer.file, done);
+            else done(null, large);
+          });
+        },
         (error: unknown) => done(readError(error, this.info.location), null),
       );
   }
@@ -91,18 +117,34 @@ export class LevelEngine implements KeyValueEngine {
         } catch (error) {
           throw readError(error, this.info.location);
         }
-        if (entries.length === 0) return;
+        if (entries.length === 0) {
+          this.#files.foundAll();
+          return;
+        }
         // LevelDB reads the next run on its own thread while this one is looked at.
         next = iterator.nextv(SCAN_KEYS);
         next.catch(() => {});
         for (let i = 0; i < entries.length; i++) {
-          const promise = visit(entries[i]![0], entries[i]![1]);
+          const [key, value] = entries[i]!;
+          const pointer = pointerIn(value);
+          const promise = visit(key, pointer === null ? value : await this.#large(key, pointer));
           if (promise !== undefined) await promise;
         }
       }
     } finally {
       await iterator.close();
     }
+  }
+
+  /** The value at a pointer that a scan has met. One that is not there is shown as a value that nobody wrote. */
+  async #large(key: Buffer, pointer: Pointer): Promise<Buffer> {
+    this.#files.found(key, pointer);
+    return await new Promise((resolve, reject) => {
+      this.#files.read(pointer, (error, value) => {
+        if (error === null) resolve(value ?? Buffer.alloc(0));
+        else reject(readError(error, this.info.location));
+      });
+    });
   }
 
   #open(): Database {
@@ -132,12 +174,18 @@ async function makeFolder(path: string): Promise<void> {
 class LevelBatch implements WriteBatch {
   bytes = 0;
   readonly #database: Database;
+  readonly #files: ValueFiles;
   readonly #location: string;
+  readonly #largeMin: number;
   readonly #list: Operation[] = [];
+  /** Operations with large values, by their index in the list. */
+  #large: number[] | null = null;
 
-  constructor(database: Database, location: string) {
+  constructor(database: Database, files: ValueFiles, { location, largeValueBytes }: LevelOptions) {
     this.#database = database;
+    this.#files = files;
     this.#location = location;
+    this.#largeMin = largeValueBytes;
   }
 
   get operations(): number {
@@ -146,6 +194,10 @@ class LevelBatch implements WriteBatch {
 
   put(key: Buffer, value: Buffer): void {
     this.bytes += key.length + value.length;
+    if (value.length >= this.#largeMin) {
+      this.#large ??= [];
+      this.#large.push(this.#list.length);
+    }
     this.#list.push({ type: 'put', key, value });
   }
 
@@ -155,6 +207,36 @@ class LevelBatch implements WriteBatch {
   }
 
   write(sync: boolean, done: WriteDone): void {
+    // What need not survive a power cut must not leave a pointer to a file that did not either.
+    const large = sync ? this.#largeValues() : [];
+    if (large.length === 0) return this.#write(sync, done);
+    this.#files.write(large, (error, pointers) => {
+      if (error !== null) return done(writeError(error, this.#location));
+      this.#point(large, pointers);
+      this.#write(sync, done);
+    });
+  }
+
+  #largeValues(): LargeValue[] {
+    const list = this.#list;
+    const large: LargeValue[] = [];
+    for (const index of this.#large ?? []) large.push(list[index] as LargeValue);
+    const touched = (key: Buffer): boolean => list.some((operation) => operation.key.equals(key));
+    for (const moving of this.#files.takeMoving(touched)) large.push(moving);
+    return large;
+  }
+
+  /** Pointers take the places of the values; what moves comes behind. */
+  #point(large: readonly LargeValue[], pointers: readonly Buffer[]): void {
+    const places = this.#large ?? [];
+    for (let i = 0; i < large.length; i++) {
+      const operation: Operation = { type: 'put', key: large[i]!.key, value: pointers[i]! };
+      if (i < places.length) this.#list[places[i]!] = operation;
+      else this.#list.push(operation);
+    }
+  }
+
+  #write(sync: boolean, done: WriteDone): void {
     // Without encodings to look up and operations to copy, which is what makes `batch` dear: keys and values are buffers as they are.
     const database: Database & ArrayBatch = this.#database;
     const options = { sync };
@@ -163,10 +245,18 @@ class LevelBatch implements WriteBatch {
         ? database.batch(this.#list, options)
         : database._batch(this.#list, options);
     written.then(
-      () => done(null),
+      () => {
+        if (this.#large !== null || !this.#files.isIdle) this.#files.committed(changesIn(this.#list), sync);
+        done(null);
+      },
       (error: unknown) => done(writeError(error, this.#location)),
     );
   }
+}
+
+function* changesIn(list: readonly Operation[]): Generator<{ key: Buffer; value: Buffer | null }> {
+  for (const operation of list)
+    yield { key: operation.key, value: operation.type === 'put' ? operation.value : null };
 }
 
 /** What LevelDB can do and a database in a browser cannot: `level`'s types only have what both know. */
