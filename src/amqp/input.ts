@@ -41,7 +41,7 @@ export class Input {
     this.gate = new ReadGate(stream, () => this.onGateOpen());
   }
 
-  /** A chunk has come. */
+  /** A chunk has come. Its bytes are somebody else's as soon as this returns. */
   take(chunk: Buffer): void {
     const { connection } = this;
     this.bytesIn += chunk.length;
@@ -49,6 +49,7 @@ export class Input {
     this.reader.push(connection.state === 'header' ? this.behindHeader(chunk) : chunk);
     this.readThisTurn += chunk.length;
     this.readFrames();
+    this.reader.keepRest();
     if (this.readThisTurn >= connection.options.turnReadBytes) this.gate.pause('turn');
     // What was read may have written to the store, and the turn's share has to be given back.
     connection.wantsFlush();

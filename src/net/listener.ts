@@ -5,6 +5,7 @@
 
 import { createServer, isIPv6, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { ReadBuffer } from './read-buffer.ts';
 
 /** What is known of a connection before its first byte. Addresses are plain: IPv4 never appears as `::ffff:1.2.3.4`. */
 export interface PeerFacts {
@@ -42,6 +43,7 @@ export interface ListenOptions {
 
 /**
  * Takes a connection over. The stream has flowed nowhere yet; it must get its `data`, `end` and `error` listeners in this call.
+ * What a `data` event brings is valid only until its listeners return: whoever keeps bytes copies them.
  * When the peer ends its half, ours stays open until it is ended too.
  */
 export type OnSocket = (stream: Duplex, peer: PeerFacts) => void;
@@ -87,16 +89,17 @@ export async function listen(
     keepAlive: options.keepAlive,
     keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
   });
+  const readBuffer = new ReadBuffer();
   let closed = false;
-  server.on('connection', (socket: Socket) => {
-    const peer = peerFacts(socket);
+  server.on('connection', (accepted: Socket) => {
+    const peer = peerFacts(accepted);
     // A peer that is gone already has no address; and one accepted just before close() is not served any more.
     if (peer === null || closed) {
-      socket.on('error', () => {});
-      socket.destroy();
+      accepted.on('error', () => {});
+      accepted.destroy();
       return;
     }
-    onSocket(socket, peer);
+    onSocket(readBuffer.takeOver(accepted), peer);
   });
   await bind(server, options);
   server.on('error', onError);

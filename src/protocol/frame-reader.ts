@@ -99,11 +99,18 @@ export class FrameReader {
     return this.at >= this.chunk.length;
   }
 
-  /** Hands over what the socket brought. The chunk must stay as it is until `next()` has returned false. */
+  /** Hands over what the socket brought. The chunk must stay as it is until `next()` has returned false, or until `keepRest()`. */
   push(chunk: Buffer): void {
     if (this.lost) return;
     // Not read to its end: a caller that stopped between two frames gets the rest first.
     this.chunk = this.at < this.chunk.length ? Buffer.concat([this.chunk.subarray(this.at), chunk]) : chunk;
+    this.at = 0;
+  }
+
+  /** Copies what is not read yet: the chunk's memory goes to others. The current frame is not valid any more. */
+  keepRest(): void {
+    if (this.chunk === NOTHING) return;
+    this.chunk = this.isDrained ? NOTHING : Buffer.from(this.chunk.subarray(this.at));
     this.at = 0;
   }
 

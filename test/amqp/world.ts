@@ -79,6 +79,15 @@ export class FakeSocket extends Duplex {
 
   override _read(): void {}
 
+  /** What comes is shown in a buffer that others get at once, as the listener's sockets do: whoever looks later finds nonsense. */
+  override emit(event: string | symbol, ...args: unknown[]): boolean {
+    if (event !== 'data') return super.emit(event, ...args);
+    const shown = Buffer.from(args[0] as Buffer);
+    const heard = super.emit(event, shown);
+    shown.fill(0xdd);
+    return heard;
+  }
+
   override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
     this.accept([chunk], done);
   }

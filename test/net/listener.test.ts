@@ -48,6 +48,10 @@ function dial(port: number, host = '127.0.0.1'): Promise<Socket> {
   });
 }
 
+async function eventually(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+}
+
 describe('listener', () => {
   it('takes any free port for port 0 and says which', async () => {
     const { listener } = await open();
@@ -72,6 +76,69 @@ describe('listener', () => {
     client.write('hare');
     const answer = await new Promise<Buffer>((resolve) => client.once('data', resolve));
     expect(answer.toString()).toBe('HARE');
+  });
+
+  it('reads all connections into one buffer, and nothing of one is seen on another', async () => {
+    const { listener, next } = await open();
+    const memory = new Set<ArrayBufferLike>();
+    const seen: string[] = ['', '', ''];
+    const clients: Socket[] = [];
+    for (const i of seen.keys()) {
+      const handing = next();
+      clients.push(await dial(listener.port));
+      const { stream } = await handing;
+      stream.on('data', (chunk: Buffer) => {
+        memory.add(chunk.buffer);
+        seen[i] += chunk.toString();
+      });
+    }
+    for (let round = 0; round < 50; round++)
+      for (const [i, client] of clients.entries()) client.write(`${i}`.repeat(round));
+    await eventually(() => seen.every((text) => text.length === (50 * 49) / 2));
+    for (const [i, text] of seen.entries()) expect(text.replaceAll(`${i}`, '')).toBe('');
+    // Node has changed under us when there are more: see read-buffer.ts.
+    expect(memory.size).toBe(1);
+  });
+
+  it('hands over a stream that can be paused and loses nothing, up to the end', async () => {
+    const { listener, next } = await open();
+    const handing = next();
+    const client = await dial(listener.port);
+    const { stream } = await handing;
+    const sent = Buffer.alloc(3_000_000, 'abcdefgh');
+    const got: Buffer[] = [];
+    let ended = false;
+    let whilePaused = 0;
+    stream.on('data', (chunk: Buffer) => {
+      if (stream.isPaused()) whilePaused++;
+      got.push(Buffer.from(chunk));
+      stream.pause();
+      setImmediate(() => stream.resume());
+    });
+    stream.on('end', () => {
+      ended = true;
+    });
+    client.end(sent);
+    await eventually(() => ended);
+    expect(whilePaused).toBe(0);
+    expect(Buffer.concat(got).equals(sent)).toBe(true);
+    // Our half is open still.
+    stream.end('bye');
+    const answer = await new Promise<Buffer>((resolve) => client.once('data', resolve));
+    expect(answer.toString()).toBe('bye');
+    await new Promise((resolve) => stream.once('close', resolve));
+  });
+
+  it('says so when the peer breaks the connection', async () => {
+    const { listener, next } = await open();
+    const handing = next();
+    const client = await dial(listener.port);
+    const { stream } = await handing;
+    stream.resume();
+    const closed = new Promise((resolve) => stream.once('close', resolve));
+    client.resetAndDestroy();
+    await closed;
+    expect(stream.destroyed).toBe(true);
   });
 
   it('shows an IPv4 peer by its IPv4 address when listening on every address', async () => {
