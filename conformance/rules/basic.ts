@@ -130,6 +130,19 @@ export const basicRules: readonly Rule[] = [
     text: 'Settling an unknown or settled tag closes the channel with 406; everything unacknowledged is requeued.',
   },
   { id: '6.5.requeue-position', text: 'A requeued message goes back to its original place.' },
+  {
+    id: '6.5.quorum-position',
+    text: 'A requeued message of a quorum queue comes before those that were never delivered.',
+  },
+  {
+    id: '6.5.quorum-position-unlimited',
+    text: 'So it does in a quorum queue without a delivery limit.',
+    difference: {
+      rabbitmq: 'puts it behind all that wait',
+      ours: 'puts it back to its original place',
+      reason: 'What came first comes first, whatever limit a queue has.',
+    },
+  },
   { id: '6.5.redelivered', text: 'redelivered is set on any delivery after the first attempt.' },
   {
     id: '6.5.channel-end',

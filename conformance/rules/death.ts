@@ -41,6 +41,14 @@ export const deathRules: readonly Rule[] = [
     id: '8.2.properties',
     text: 'A dead letter keeps its properties and headers, except for the expiration.',
   },
+  {
+    id: '8.2.persistent',
+    text: 'A dead letter stays as persistent as it was: over a restart its new queue has what was persistent, and no more.',
+  },
+  {
+    id: '8.2.permission',
+    text: 'Dead-lettering asks nobody for a permission: what a user rejects goes where that user may not write.',
+  },
   { id: '8.2.nowhere', text: 'Without the exchange or a route, the dead letter is dropped in silence.' },
   { id: '8.2.default-exchange', text: 'An empty dead-letter exchange is the default exchange.' },
   {
@@ -76,8 +84,22 @@ export const deathRules: readonly Rule[] = [
     },
   },
   {
+    id: '8.3.published-again',
+    text: 'What a client publishes again with the x-death of a dead letter is a new message: it may go the round once more.',
+    difference: {
+      rabbitmq: 'finds a cycle in the x-death that the client sent, and drops the message',
+      ours: 'begins anew',
+      reason: 'RabbitMQ 4.0 ignores an x-death of a client.',
+      below: '4.0.0',
+    },
+  },
+  {
     id: '8.4.cycle',
     text: 'A dead letter that would come back to a queue without a reject in between is dropped.',
+  },
+  {
+    id: '8.4.target',
+    text: 'A cycle drops the dead letter for the queue that closes it; others get theirs.',
   },
   { id: '8.4.reject', text: 'With a reject in between it goes round as often as it is rejected.' },
   { id: '8.4.self', text: 'A queue may dead-letter to itself what was rejected, but not what expired.' },
@@ -123,6 +145,20 @@ export const deathRules: readonly Rule[] = [
   {
     id: '8.2.at-least-once',
     text: 'A quorum queue with at-least-once keeps a dead letter until somebody takes it.',
+  },
+  {
+    id: '8.2.at-least-once-overflow',
+    text: 'at-least-once needs x-overflow reject-publish; with another one it is accepted and means at-most-once.',
+  },
+  {
+    id: '8.5.retry-delay',
+    text: 'A quorum queue with x-delayed-retry-type delivers what came back after x-delayed-retry-min times its x-delivery-count, x-delayed-retry-max at most.',
+    difference: {
+      rabbitmq: 'does not know the arguments, and delivers again at once',
+      ours: 'waits',
+      reason: 'RabbitMQ 4.3 knows them.',
+      below: '4.3.0',
+    },
   },
   {
     id: '8.6.retry',

@@ -22,6 +22,16 @@ export const exchangeRules: readonly Rule[] = [
     text: 'Declaring an existing exchange with equal properties does nothing, for amq.* too.',
   },
   {
+    id: '4.2.order',
+    text: 'Of several reasons against a declare the type is told first, then the default exchange, a difference, the name, the alternate exchange.',
+    difference: {
+      rabbitmq: '503 COMMAND_INVALID for the type, which ends the connection',
+      ours: '406 PRECONDITION_FAILED for the type, in the same order',
+      reason: 'RabbitMQ 4.0 changed it: a mistyped name should not cost all channels.',
+      below: '4.0.0',
+    },
+  },
+  {
     id: '4.2.unknown-type',
     text: 'An unknown exchange type is refused with 406; only the channel ends.',
     difference: {

@@ -16,6 +16,10 @@ export const limitsRules: readonly Rule[] = [
   },
   { id: '9.3.requeue', text: 'What is given back to a queue that is too long then is cut at its head.' },
   {
+    id: '9.3.quorum',
+    text: 'Dead letters that a quorum queue keeps by at-least-once count towards its length.',
+  },
+  {
     id: '9.3.priority',
     text: 'A full queue with priorities loses the oldest message of its highest priority.',
   },
@@ -53,6 +57,10 @@ export const limitsRules: readonly Rule[] = [
   {
     id: '9.5.newcomer',
     text: 'A consumer of higher priority does not take over from an active one on a classic queue.',
+  },
+  {
+    id: '9.5.cancelled',
+    text: 'When the active consumer is cancelled the next one is served at once, though deliveries are still out.',
   },
   { id: '9.5.full', text: 'The others are not served while the active one has no room.' },
   {

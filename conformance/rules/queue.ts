@@ -45,6 +45,10 @@ export const queueRules: readonly Rule[] = [
     text: 'A restart keeps durable exchanges, queues and their bindings with their persistent messages, and nothing else.',
   },
   {
+    id: '5.2.order',
+    text: 'Of several differences the owner of an exclusive queue is told first, then the flags, then the arguments.',
+  },
+  {
     id: '5.2.flags',
     text: 'A redeclare with other flags is refused with 406: durable first, then auto_delete.',
   },

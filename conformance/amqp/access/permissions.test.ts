@@ -621,3 +621,17 @@ rule(
     expect(await t.channel.drain(queue)).toEqual(['x']);
   },
 );
+
+rule('8.2.permission', 'a reject of somebody who may only read', async (target) => {
+  const { t, channel } = await as(target, LIMITED);
+  const dead = await t.queue();
+  const queue = t.queueName('source.r');
+  await t.channel.call('queue.declare', {
+    queue,
+    arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': dead },
+  });
+  t.channel.publish('', queue, 'a');
+  await t.channel.untilReady(queue, 1);
+  channel.reject((await channel.get(queue))!, false);
+  await t.channel.untilReady(dead, 1);
+});

@@ -2,8 +2,9 @@
 import { expect } from 'vitest';
 import type { Channel, Message } from '../../support/channel.ts';
 import { publish } from '../../support/raw-client.ts';
+import { acrossRestart, OWN_ONLY } from '../../support/restart.ts';
 import { type Scene, scene } from '../../support/scene.ts';
-import { rule, useTarget } from '../../support/target.ts';
+import { rule, type Target, useTarget } from '../../support/target.ts';
 import { decodeTable, encodeArray, longlong, longstr, type TypedEntry } from '../../support/typed-table.ts';
 
 useTarget();
@@ -197,6 +198,27 @@ rule('8.2.properties', 'all of them', async (target) => {
   expect(message.properties.headers).toMatchObject(headers);
   expect(message.properties.expiration).toBeUndefined();
 });
+
+rule(
+  '8.2.persistent',
+  'one of each kind',
+  () =>
+    acrossRestart(
+      async (channel) => {
+        await channel.call('queue.declare', { queue: 'dead', durable: true });
+        await channel.call('queue.declare', { queue: 'source', durable: true, arguments: to('dead') });
+        await channel.confirms();
+        await channel.publishConfirmed('', 'source', ['kept'], { deliveryMode: 2 } as Table);
+        await channel.publishConfirmed('', 'source', ['lost'], { deliveryMode: 1 } as Table);
+        for (let i = 0; i < 2; i++) channel.reject((await channel.get('source'))!, false);
+        await channel.untilReady('dead', 2);
+      },
+      async (channel) => {
+        expect(await channel.drain('dead')).toEqual(['kept']);
+      },
+    ),
+  OWN_ONLY,
+);
 
 rule('8.2.nowhere', 'a missing exchange, and one without a route', async (target) => {
   const t = await scene(target);
@@ -431,3 +453,45 @@ rule('8.4.self', 'a queue and itself', async (target) => {
   await t.channel.untilReady(queue, 0);
   expect(await t.channel.drain(queue)).toEqual([]);
 });
+
+rule('8.4.target', 'a queue that expires to itself and to another', async (target) => {
+  const t = await scene(target);
+  const fanout = await t.exchange('fanout');
+  const dead = await t.boundQueue(fanout);
+  const source = await t.queue({ arguments: { 'x-dead-letter-exchange': fanout, 'x-message-ttl': 10 } });
+  await t.channel.call('queue.bind', { queue: source, exchange: fanout });
+  t.channel.publish('', source, 'a');
+  await t.channel.untilReady(dead, 1);
+  await t.channel.untilReady(source, 0);
+  expect(await t.channel.drain(dead)).toEqual(['a']);
+});
+
+/** What goes the round from a queue where it expires: something with the headers of an earlier death there, and something new. */
+async function roundsOf(target: Target): Promise<string[]> {
+  const t = await scene(target);
+  const [first, second, end] = [t.queueName(), t.queueName(), await t.queue()];
+  const expires = { 'x-message-ttl': 10 };
+  await t.channel.call('queue.declare', { queue: first, arguments: to(second, expires) });
+  await t.channel.call('queue.declare', { queue: second, arguments: to(end) });
+  t.channel.publish('', first, 'a');
+  const dead = await take(t.channel, second);
+  t.channel.ack(dead);
+  const deaf = await t.queue({ arguments: to(first, expires) });
+  t.channel.publish('', deaf, 'again', { headers: dead.properties.headers });
+  t.channel.publish('', deaf, 'new');
+  const seen: string[] = [];
+  while (!seen.includes('new')) seen.push(...(await t.channel.drain(second)));
+  return seen;
+}
+rule(
+  '8.3.published-again',
+  'into a queue that leads to where it died',
+  async (target) => {
+    expect(await roundsOf(target)).toEqual(['again', 'new']);
+  },
+  {
+    onRabbitMQ: async (target) => {
+      expect(await roundsOf(target)).toEqual(['new']);
+    },
+  },
+);

@@ -176,6 +176,77 @@ rule('8.2.at-least-once', 'the queue it goes to comes later', async (target) => 
   await t.channel.untilReady(dead, 1);
 });
 
+rule('8.2.at-least-once-overflow', 'drop-head, and none', async (target) => {
+  const t = await scene(target);
+  for (const overflow of [{ 'x-overflow': 'drop-head' }, {}]) {
+    const dead = t.queueName();
+    const queue = await quorum(t, {
+      'x-dead-letter-exchange': '',
+      'x-dead-letter-routing-key': dead,
+      'x-dead-letter-strategy': 'at-least-once',
+      ...overflow,
+    });
+    t.channel.publish('', queue, 'lost');
+    t.channel.reject(await take(t.channel, queue), false);
+    t.channel.publish('', queue, 'kept');
+    const next = await take(t.channel, queue);
+    // The first one is dead by now; nobody kept it for a queue that comes later.
+    await t.channel.call('queue.declare', { queue: dead });
+    t.channel.reject(next, false);
+    await t.channel.untilReady(dead, 1);
+    expect(await t.channel.drain(dead)).toEqual(['kept']);
+  }
+});
+
+const waitsAfterReturns =
+  (waits: boolean): RuleTest =>
+  async (target) => {
+    const t = await scene(target);
+    const queue = await quorum(t, {
+      'x-delayed-retry-type': 'all',
+      'x-delayed-retry-min': 60,
+      'x-delayed-retry-max': 90,
+    });
+    t.channel.publish('', queue, 'a');
+    for (const least of [60, 90, 90]) {
+      t.channel.nack(await take(t.channel, queue));
+      const from = Date.now();
+      await t.channel.untilReady(queue, 1);
+      // The client's clock and the broker's are read at different moments.
+      if (waits) expect(Date.now() - from).toBeGreaterThan(least - 20);
+      else expect(Date.now() - from).toBeLessThan(60);
+    }
+  };
+rule('8.5.retry-delay', 'three times, longer and longer', waitsAfterReturns(true), {
+  onRabbitMQ: waitsAfterReturns(false),
+});
+
+/** The order of three messages of which the first came back. */
+async function afterReturn(t: Scene, args: Table): Promise<string[]> {
+  const queue = await quorum(t, args);
+  t.channel.publishAll(queue, ['a', 'b', 'c']);
+  await t.channel.untilReady(queue, 3);
+  t.channel.nack((await t.channel.get(queue))!);
+  await t.channel.untilReady(queue, 3);
+  return t.channel.drain(queue);
+}
+
+rule('6.5.quorum-position', 'with a delivery limit', async (target) => {
+  expect(await afterReturn(await scene(target), { 'x-delivery-limit': 5 })).toEqual(['a', 'b', 'c']);
+});
+rule(
+  '6.5.quorum-position-unlimited',
+  'with a negative limit',
+  async (target) => {
+    expect(await afterReturn(await scene(target), { 'x-delivery-limit': -1 })).toEqual(['a', 'b', 'c']);
+  },
+  {
+    onRabbitMQ: async (target) => {
+      expect(await afterReturn(await scene(target), {})).toEqual(['b', 'c', 'a']);
+    },
+  },
+);
+
 // ── refusals ──
 
 const quorumRefuses =

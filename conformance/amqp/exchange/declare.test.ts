@@ -1,7 +1,7 @@
 // exchange.declare: the predeclared exchanges, what is refused and with which words.
 import { expect } from 'vitest';
 import { scene } from '../../support/scene.ts';
-import { rule, useTarget } from '../../support/target.ts';
+import { rule, type Target, useTarget } from '../../support/target.ts';
 
 useTarget();
 
@@ -155,6 +155,39 @@ rule(
     },
   },
 );
+
+/** What a declare is refused with. */
+async function reasonAgainst(target: Target, fields: Record<string, unknown>): Promise<string> {
+  const stranger = await (await scene(target)).stranger();
+  const { code, text } = await stranger.call(DECLARE, fields).then(
+    () => ({ code: 0, text: 'accepted' }),
+    () => stranger.closed(),
+  );
+  return `${code} ${text}`;
+}
+
+/** Each reason beside the next one. */
+async function orderOfReasons(target: Target, ofType: number): Promise<void> {
+  const t = await scene(target);
+  const there = await t.exchange('direct');
+  const [odd, wrong] = ['x-nonsense', { 'alternate-exchange': 5 }];
+  const name: string = ofType === 406 ? 'PRECONDITION_FAILED' : 'COMMAND_INVALID';
+  for (const exchange of ['', there, 'amq.new'])
+    expect(await reasonAgainst(target, { exchange, type: odd, arguments: wrong })).toBe(
+      `${ofType} ${name} - unknown exchange type 'x-nonsense'`,
+    );
+  expect(await reasonAgainst(target, { exchange: '', type: 'fanout', arguments: wrong })).toMatch(/^403 /);
+  expect(await reasonAgainst(target, { exchange: there, type: 'fanout', arguments: wrong })).toContain(
+    "inequivalent arg 'type'",
+  );
+  expect(await reasonAgainst(target, { exchange: 'amq.new', type: 'fanout', arguments: wrong })).toMatch(
+    /^403 .*contains reserved prefix/,
+  );
+}
+
+rule('4.2.order', 'each reason beside those behind it', (target) => orderOfReasons(target, 406), {
+  onRabbitMQ: (target) => orderOfReasons(target, 503),
+});
 
 const base = { type: 'direct', durable: true, autoDelete: false, internal: false };
 const changes: readonly (readonly [string, Record<string, unknown>, string, string])[] = [

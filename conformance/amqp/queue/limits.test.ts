@@ -108,6 +108,27 @@ rule('9.3.requeue', 'the oldest goes, which is the one that came back', async (t
   expect(await t.channel.drain(queue)).toEqual(['b', 'c']);
 });
 
+rule('9.3.quorum', 'two that nobody takes', async (target) => {
+  const t = await scene(target);
+  const queue = await t.queue({
+    durable: true,
+    arguments: {
+      'x-queue-type': 'quorum',
+      'x-max-length': 2,
+      'x-overflow': 'reject-publish',
+      'x-dead-letter-exchange': '',
+      'x-dead-letter-routing-key': t.queueName('nowhere'),
+      'x-dead-letter-strategy': 'at-least-once',
+    },
+  });
+  await t.channel.confirms();
+  await t.channel.publishConfirmed('', queue, ['a', 'b']);
+  for (let i = 0; i < 2; i++) t.channel.reject(await take(t.channel, queue), false);
+  // RabbitMQ tells publishers behind time that a queue is full.
+  while (t.channel.seen('basic.nack').length === 0) await t.channel.publishConfirmed('', queue, ['more']);
+  expect(await t.channel.drain(queue)).toEqual(target.isRabbitMQ ? expect.anything() : []);
+});
+
 rule('9.3.priority', 'though lower ones are older', async (target) => {
   const t = await scene(target);
   const queue = await t.queue(priorities(5, { 'x-max-length': 3 }));
@@ -262,6 +283,23 @@ rule('9.5.newcomer', 'it waits like the others', async (target) => {
   await active.next();
   await active.next();
   expect(newcomer.bodies).toEqual([]);
+});
+
+rule('9.5.cancelled', 'while it holds a delivery', async (target) => {
+  const t = await scene(target);
+  const queue = await t.queue(single);
+  const other = await t.newChannel();
+  const active = await other.consume(queue);
+  const next = await t.channel.consume(queue);
+  t.channel.publishAll(queue, ['a']);
+  const held = await active.next();
+  await other.call('basic.cancel', { consumerTag: active.tag });
+  t.channel.publishAll(queue, ['b']);
+  expect((await next.next()).body).toBe('b');
+  // What it held is its own until it says otherwise.
+  other.nack(held);
+  const back = await next.next();
+  expect([back.body, back.redelivered]).toEqual(['a', true]);
 });
 
 rule('9.5.full', 'until it acknowledges', async (target) => {

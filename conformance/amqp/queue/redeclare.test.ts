@@ -349,3 +349,30 @@ rule('5.2.unknown-arguments', 'unknown arguments may have any type, come, change
   await t.channel.call(DECLARE, { queue, arguments: { 'x-mine': 'two', other: 1.5 } });
   await t.channel.call(DECLARE, { queue });
 });
+
+rule('5.2.order', 'the owner, then durable, then auto_delete, then an argument', async (target) => {
+  const t = await scene(target);
+  const queue = await t.queue({ exclusive: true, arguments: { 'x-max-length': 5 } });
+  const other = await t.stranger();
+  const wrong = { queue, durable: true, autoDelete: true, arguments: { 'x-max-length': 6 } };
+  await other.refused(() => other.call(DECLARE, wrong), {
+    code: 405,
+    text: /^cannot obtain exclusive access to locked queue/,
+    method: DECLARE,
+  });
+  const shared = await t.queue({ arguments: { 'x-max-length': 5 } });
+  for (const [given, argument] of [
+    [{ exclusive: true, durable: true, autoDelete: true, arguments: {} }, ''],
+    [{ durable: true, autoDelete: true, arguments: {} }, 'durable'],
+    [{ autoDelete: true, arguments: {} }, 'auto_delete'],
+    [{ arguments: {} }, 'x-max-length'],
+  ] as const) {
+    const channel = await t.newChannel();
+    await channel.refused(() => channel.call(DECLARE, { queue: shared, ...given }), {
+      code: argument === '' ? 405 : 406,
+      text:
+        argument === '' ? /^cannot obtain exclusive access/ : new RegExp(`^inequivalent arg '${argument}'`),
+      method: DECLARE,
+    });
+  }
+});
