@@ -68,9 +68,7 @@ class Script {
     const name = this.pick(names);
     if (what < 38) return this.publish();
     if (what < 42) {
-      // What is to be handed out at once or never, and has no place in memory, dies before what came before it.
-      const atOnce = model.queues.get(name)!.spec.ttl === 0;
-      const times = 1 + random.below(random.chance(0.3) && !atOnce ? 300 : 20);
+      const times = 1 + random.below(random.chance(0.3) ? 300 : 20);
       const bytes = 10 + random.below(random.chance(0.5) ? 2_000 : 50);
       const publish = {
         ...PLAIN,
@@ -147,7 +145,8 @@ class Script {
       quorum,
       durable: quorum || random.chance(0.7),
       autoDelete: !quorum && random.chance(0.15),
-      ttl: random.chance(0.3) ? 100 * random.below(12) : null,
+      // What is to be handed out at once or never, and has no place in memory, dies before what came before it.
+      ttl: random.chance(0.3) ? 100 * (world.pages ? 1 + random.below(11) : random.below(12)) : null,
       lengthMax: bounded && random.chance(0.8) ? random.below(random.chance(0.2) ? 100 : 6) : null,
       bytesMax: bounded && random.chance(0.4) ? random.below(3_000) : null,
       overflow: quorum && overflow === 'reject-publish-dlx' ? 'drop-head' : overflow,

@@ -33,12 +33,14 @@ import {
 
 /** Event-loop iterations without any work after which everything is at rest: more than the slowest read takes. */
 const IDLE_ITERATIONS = 8;
+/** Memory that no script fills. */
+const UNBOUNDED = 1e9;
 /** Iterations that coming to rest may take. */
 const ITERATIONS_MAX = 50_000;
 /** Time between two looks at the clock, in milliseconds. */
 export const STEP_MS = 100;
-/** A deadline of what was held back may be so much later: the fine timers' ticks. */
-const TICKS_MS = 30;
+/** A deadline of what was held back may be so much later: it is counted from when the message is read, after the clock has moved. */
+const LATE_MS = STEP_MS / 2;
 /** A queue that nobody uses may stay so much longer: the coarse timers' ticks. */
 const EXPIRES_LATE_MS = 200;
 
@@ -108,6 +110,8 @@ export class World {
   readonly exchanges = new Map<string, WorldExchange>();
   /** Bindings as they should be: source, queue or exchange, key. */
   readonly bindings: { source: string; to: string; isQueue: boolean; key: string }[] = [];
+  /** Queues have to send messages to the store for want of memory. */
+  readonly pages: boolean;
   model: Model;
   kit!: NodeKit;
   private readonly store: FaultyStore;
@@ -123,8 +127,9 @@ export class World {
   /** @param paging queues may have to send messages to the store for want of memory */
   constructor(random: SeededRandom, seed: number, paging: boolean) {
     this.random = random;
-    const memory = [65_536, 65_536, 200_000, 1e9];
-    this.queueMemoryBytes = paging ? memory[random.below(memory.length)]! : 1e9;
+    const memory = [65_536, 65_536, 200_000, UNBOUNDED];
+    this.queueMemoryBytes = paging ? memory[random.below(memory.length)]! : UNBOUNDED;
+    this.pages = this.queueMemoryBytes < UNBOUNDED;
     this.store = faultyStore({
       seed,
       slowness: 1 + random.below(3),
@@ -388,7 +393,7 @@ export class World {
         if (queue.spec.deliveryLimit !== null) this.same(failures, entry.failures, `${has} with failures`);
         this.same(retries, entry.retries, `${has} with retries`);
         const deadline = expiresAt === 0 ? Number.POSITIVE_INFINITY : expiresAt;
-        if (expiresAt >= 0 && Math.abs(deadline - entry.expiresAt) > TICKS_MS)
+        if (expiresAt >= 0 && Math.abs(deadline - entry.expiresAt) > LATE_MS)
           throw new Error(`${has} until ${deadline} instead of ${entry.expiresAt}`);
       }
       this.same(test.ready.length, 0, `messages that ${name} lacks`);
@@ -757,22 +762,19 @@ export class World {
       if (typeof way !== 'string' && !way.targets.every((name) => names.includes(name))) return null;
     }
     const handle = new Operations(this.kit.node).queue('/', queue.name).redrive();
-    return { queue, entries: [...queue.ready], handle, looked: 0 };
+    return { queue, entries: [...queue.ready], handle, moved: 0 };
   }
 
   /** What it has moved since we looked last. */
   private followSteps(redrive: RunningRedrive): void {
     const { queue, entries, handle } = redrive;
-    const { moved, skipped } = handle.progress;
-    const looked = Object.values(skipped).reduce((sum, count) => sum + count, moved);
     const taken = new Set(this.logOf(queue.name).map(({ text }) => text));
-    while (redrive.looked < looked) {
+    while (redrive.moved < handle.progress.moved) {
       const entry = entries.shift();
       if (entry === undefined) throw new Error(`more went back from ${queue.name} than was there`);
-      // What was handed out in between is not looked at.
+      // What was handed out in between does not move.
       if (!queue.ready.includes(entry) || taken.has(entry.text)) continue;
-      this.model.move(queue, entry, this.wayBack(entry, 'queue'));
-      redrive.looked++;
+      if (this.model.move(queue, entry, this.wayBack(entry, 'queue')) === null) redrive.moved++;
     }
   }
 
@@ -985,7 +987,7 @@ interface RunningRedrive {
   /** What was there at its start and has not been looked at. */
   readonly entries: ModelEntry[];
   readonly handle: RedriveHandle;
-  looked: number;
+  moved: number;
 }
 
 /** An entry and what was known of it at some time. */
