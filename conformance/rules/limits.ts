@@ -59,6 +59,27 @@ export const limitsRules: readonly Rule[] = [
     text: 'A consumer of higher priority does not take over from an active one on a classic queue.',
   },
   {
+    id: '9.5.quorum-newcomer',
+    text: 'On a quorum queue it takes over as soon as the active one has settled what it holds.',
+    difference: {
+      rabbitmq: 'lets it wait',
+      ours: 'hands over',
+      reason: 'RabbitMQ 4.0 does so.',
+      below: '4.0.0',
+    },
+  },
+  {
+    id: '9.4.quorum',
+    text: 'A quorum queue looks at no priority.',
+    difference: {
+      rabbitmq: 'has two levels, of 5 and more and the others, served two to one (4.3: 32 levels)',
+      ours: 'delivers in the order of arrival',
+      reason:
+        'A queue that is asked for no priorities keeps its order: programs that were written for RabbitMQ 3 count on it, and queues with x-max-priority are there for the others.',
+      from: '4.0.0',
+    },
+  },
+  {
     id: '9.5.cancelled',
     text: 'When the active consumer is cancelled the next one is served at once, though deliveries are still out.',
   },

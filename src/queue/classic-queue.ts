@@ -113,7 +113,11 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     this.options = queueOptions(declaration.arguments, policy);
     this.context = context;
     this.host = host;
-    this.group = new ConsumerGroup(this.options.singleActiveConsumer);
+    const yields = this.options.type === 'quorum';
+    this.group = new ConsumerGroup(
+      this.options.singleActiveConsumer,
+      yields ? (consumer) => this.isHolding(consumer) : null,
+    );
     this.levels = this.options.priorityMax > 0 ? new Levels() : null;
     const { deduplication } = this.options;
     this.duplicates = deduplication === null ? null : new Duplicates(deduplication, context.clock);
@@ -344,6 +348,13 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       this.idle.touch();
       this.host.consumersGone(this);
     } else if (this.options.singleActiveConsumer) this.wake();
+  }
+
+  /** Asked while a consumer that is to make room settles what it holds: mostly the delivery made last is its own. */
+  private isHolding(consumer: Consumer): boolean {
+    for (let i = 0; i < this.lines.length; i++)
+      for (const entry of this.lines[i]!.unacked) if (entry.holder === consumer) return true;
+    return false;
   }
 
   unpark(consumer: Consumer): void {

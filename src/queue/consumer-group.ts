@@ -33,9 +33,14 @@ export class ConsumerGroup {
   private readonly single: boolean;
   /** That one. */
   private activeMember: Consumer | null = null;
+  /** Whether a member holds deliveries: the active one makes room for one of higher priority as soon as it holds none. Null: it never does. */
+  private readonly holds: ((member: Consumer) => boolean) | null;
+  /** Somebody of higher priority than the active member waits for that. */
+  private challenged = false;
 
-  constructor(singleActive = false) {
+  constructor(singleActive = false, holds: ((member: Consumer) => boolean) | null = null) {
     this.single = singleActive;
+    this.holds = singleActive ? holds : null;
   }
 
   get size(): number {
@@ -70,6 +75,7 @@ export class ConsumerGroup {
     // A place that is vacant goes to one of those who wait already, whatever the priority of the new one (RabbitMQ).
     if (this.single) this.activeMember = this.active ?? consumer;
     this.members.add(consumer);
+    if (this.holds !== null) this.challenged = this.isChallenged();
     if (consumer.exclusive) this.exclusiveMember = consumer;
     consumer.parked = false;
     if (this.single) return;
@@ -85,6 +91,7 @@ export class ConsumerGroup {
     if (!this.single) this.leaveLevel(consumer);
     // Its successor is looked for when there is something to deliver: members often leave together.
     if (this.activeMember === consumer) this.activeMember = null;
+    if (this.challenged) this.challenged = this.isChallenged();
     return true;
   }
 
@@ -94,6 +101,7 @@ export class ConsumerGroup {
     this.levels.length = 0;
     this.exclusiveMember = null;
     this.activeMember = null;
+    this.challenged = false;
   }
 
   unpark(consumer: Consumer): void {
@@ -131,7 +139,10 @@ export class ConsumerGroup {
 
   /** The consumer to serve next, moved to the end of its line; null when none has capacity. */
   next(): Consumer | null {
-    if (this.single) return this.active?.hasCapacity() ? this.activeMember : this.parkActive();
+    if (this.single) {
+      if (this.challenged && !this.takeOver()) return this.parkActive();
+      return this.active?.hasCapacity() ? this.activeMember : this.parkActive();
+    }
     const levels = this.levels;
     for (let i = 0; i < levels.length; i++) {
       const level = levels[i]!;
@@ -159,6 +170,22 @@ export class ConsumerGroup {
   private parkActive(): null {
     if (this.activeMember !== null) this.activeMember.parked = true;
     return null;
+  }
+
+  private isChallenged(): boolean {
+    const { active } = this;
+    for (const member of this.members) if (active !== null && member.priority > active.priority) return true;
+    return false;
+  }
+
+  /** RabbitMQ 4, quorum queues: the active member is served no more, and its place is free when it has settled what it holds. */
+  private takeOver(): boolean {
+    const { active } = this;
+    if (active !== null && this.holds?.(active) === true) return false;
+    if (active !== null) active.parked = false;
+    this.activeMember = null;
+    this.challenged = false;
+    return true;
   }
 
   /** RabbitMQ: of those that wait, the one of the highest priority, then the one that has waited longest. */

@@ -178,4 +178,30 @@ describe('a group with a single active member', () => {
     group.unpark(active);
     expect(group.next()).toBe(active);
   });
+
+  it('makes room for one of higher priority when the active one holds nothing any more', () => {
+    const holding = new Set<unknown>();
+    const group = new ConsumerGroup(true, (member) => holding.has(member));
+    const [a, b, c] = [
+      new TestConsumer('a'),
+      new TestConsumer('b', { priority: 1 }),
+      new TestConsumer('c', { priority: 2 }),
+    ];
+    group.add(a);
+    expect(turns(group, 1)).toBe('a');
+    holding.add(a);
+    group.add(b);
+    expect([group.next(), a.parked]).toEqual([null, true]);
+    // Who challenged and left has changed nothing.
+    group.remove(b);
+    group.unpark(a);
+    expect(turns(group, 1)).toBe('a');
+    group.add(c);
+    group.add(b);
+    expect(turns(group, 1)).toBe('-');
+    holding.clear();
+    expect([turns(group, 2), a.parked]).toEqual(['cc', false]);
+    group.remove(c);
+    expect(turns(group, 1)).toBe('b');
+  });
 });

@@ -2,7 +2,7 @@
 import { expect } from 'vitest';
 import type { Channel, Message } from '../../support/channel.ts';
 import { scene } from '../../support/scene.ts';
-import { rule, useTarget } from '../../support/target.ts';
+import { type RuleTest, rule, useTarget } from '../../support/target.ts';
 
 useTarget();
 
@@ -27,6 +27,19 @@ const priorities = (max: number, more: Table = {}): Table => ({
   arguments: { 'x-max-priority': max, ...more },
 });
 const single: Table = { arguments: { 'x-single-active-consumer': true } };
+
+/** What a quorum queue makes of one message without, one of low and one of high priority. */
+const quorumOrder =
+  (expected: readonly string[]): RuleTest =>
+  async (target) => {
+    const t = await scene(target);
+    const queue = await t.queue({ durable: true, arguments: { 'x-queue-type': 'quorum' } });
+    const [none, low, high] = publishAt(t.channel, queue, [null, 1, 9]);
+    await t.channel.untilReady(queue, 3);
+    expect(await t.channel.drain(queue)).toEqual(
+      expected.map((which) => ({ none, low, high })[which as 'none']),
+    );
+  };
 
 // ── length ──
 
@@ -138,6 +151,10 @@ rule('9.3.priority', 'though lower ones are older', async (target) => {
 });
 
 // ── priorities ──
+
+rule('9.4.quorum', 'whatever they say', quorumOrder(['none', 'low', 'high']), {
+  onRabbitMQ: quorumOrder(['high', 'none', 'low']),
+});
 
 rule('9.4.order', 'by get', async (target) => {
   const t = await scene(target);
@@ -283,6 +300,32 @@ rule('9.5.newcomer', 'it waits like the others', async (target) => {
   await active.next();
   await active.next();
   expect(newcomer.bodies).toEqual([]);
+});
+
+const quorumNewcomer =
+  (takesOver: boolean): RuleTest =>
+  async (target) => {
+    const t = await scene(target);
+    const queue = await t.queue({
+      durable: true,
+      arguments: { 'x-queue-type': 'quorum', 'x-single-active-consumer': true },
+    });
+    await t.channel.confirms();
+    const active = await t.channel.consume(queue);
+    await t.channel.publishConfirmed('', queue, ['a', 'b']);
+    const held = [await active.next(), await active.next()];
+    const newcomer = await t.channel.consume(queue, { arguments: { 'x-priority': 10 } });
+    await t.channel.publishConfirmed('', queue, ['c']);
+    t.channel.ack(held[0]!);
+    await t.channel.settle(queue);
+    expect(newcomer.bodies).toEqual([]);
+    t.channel.ack(held[1]!);
+    await t.channel.publishConfirmed('', queue, ['d']);
+    const next = takesOver ? newcomer : active;
+    expect([(await next.next()).body, (await next.next()).body]).toEqual(['c', 'd']);
+  };
+rule('9.5.quorum-newcomer', 'after the last ack', quorumNewcomer(true), {
+  onRabbitMQ: quorumNewcomer(false),
 });
 
 rule('9.5.cancelled', 'while it holds a delivery', async (target) => {
