@@ -146,7 +146,7 @@ export class HeldBack implements DueEntriesHost, KeptDeadHost {
       return this.queue.comesBack(line, same);
     }
     if (stored === null) return;
-    const isFull = context.memory.exceededBy((line.hotBytes + bodyLength) * this.queue.lineCount);
+    const isFull = line.isFull(bodyLength);
     // One that is larger than all the memory there is comes back all the same, when it is alone.
     if (isFull && line.hotBytes !== 0)
       return this.waiting.add(context.clock.now() + NO_ROOM_WAIT_MS, position, bodyLength);

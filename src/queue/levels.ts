@@ -14,6 +14,8 @@ export class Levels {
   /** Ready messages of all lines, and their body bytes. */
   count = 0;
   bytes = 0;
+  /** Bytes of message memory that all lines hold. Written by the lines. */
+  hotBytes = 0;
   private readonly lines: (Line | null)[] = new Array<Line | null>(LEVELS_MAX).fill(null);
   /** Bit b of word w: level 32 w + b has ready messages. */
   private readonly words = new Int32Array(LEVELS_MAX / 32);

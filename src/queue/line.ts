@@ -98,7 +98,21 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
 
   /** The message has no place in memory. */
   isFullFor(message: Message): boolean {
-    return this.context.memory.exceededBy((this.hotBytes + message.footprint) * this.queue.lineCount);
+    return this.isFull(message.footprint);
+  }
+
+  /**
+   * The line may hold no more bytes. Lines of one queue share its memory; what one of them took leaves each of the others its equal part
+   * all the same, so that a backlog of one priority never stands in the way of another.
+   */
+  isFull(more: number): boolean {
+    const { levels } = this;
+    const { memory } = this.context;
+    if (levels === null) return memory.exceededBy(this.hotBytes + more);
+    return (
+      memory.exceededBy(levels.hotBytes + more) &&
+      memory.exceededBy((this.hotBytes + more) * this.queue.lineCount)
+    );
   }
 
   /** A new entry with the next position goes to the back, in memory. */
@@ -306,14 +320,12 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
 
   /** Recovery: entries in ascending order. Beyond the memory budget they are only counted. */
   restore(run: readonly StoredEntry[]): void {
-    const { memory } = this.context;
     for (let i = 0; i < run.length; i++) {
       const stored = run[i]!;
       if (this.duplicates !== null && deathOf(stored.tries) === null)
         this.duplicates.holds(this.log.read(stored));
       if (isHeldBack(stored)) this.restoreHeldBack(stored);
-      else if (this.pager.count === 0 && !memory.exceededBy(this.hotBytes * this.queue.lineCount))
-        this.push(this.entryOf(stored));
+      else if (this.pager.count === 0 && !this.isFull(0)) this.push(this.entryOf(stored));
       else {
         const bodyLength = storedBodyLength(stored.buffer, stored.start);
         this.pushCold(stored.position, bodyLength, this.deadlineOf(stored), true);
@@ -358,9 +370,13 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   // ── the pager's view ──
 
   room(): number {
-    const share = this.context.memory.share / this.queue.lineCount;
+    const { levels } = this;
+    const { share: whole } = this.context.memory;
+    const share = whole / this.queue.lineCount;
+    const free = levels === null ? 0 : whole - levels.hotBytes;
     // Half empty before it is filled again: few long reads instead of many short ones.
-    if (this.hotBytes <= share / 2) return share - this.hotBytes;
+    if (this.hotBytes <= share / 2) return Math.max(share - this.hotBytes, free);
+    if (free >= whole / 2) return free;
     // What was put back behind the cold part may fill the memory; without a run from before it, it would stay for ever. What is parked
     // goes by itself: the line waits.
     return this.parked === 0 && this.peek() === null ? share / 2 : 0;
@@ -422,12 +438,14 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
 
   private leaveMemory(message: Message): void {
     const { footprint } = message;
+    if (this.levels !== null) this.levels.hotBytes -= footprint;
     this.hotBytes -= footprint;
     this.context.memory.used -= footprint;
   }
 
   private enterMemory(message: Message): void {
     const { footprint } = message;
+    if (this.levels !== null) this.levels.hotBytes += footprint;
     this.hotBytes += footprint;
     this.context.memory.used += footprint;
   }
