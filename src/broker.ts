@@ -498,6 +498,7 @@ function nodeOptions(settings: Settings, store: Store): NodeOptions {
     channelMaxPerNode: settings.channelMaxPerNode ?? Number.POSITIVE_INFINITY,
     deliveriesPerTurn: settings.turnDeliveries,
     loopbackUsers: settings.loopbackUsers,
+    quorumRelaxedChecks: settings.quorumRelaxedChecks,
     alarms: {
       memoryMaxBytes: memoryOfMachine() * settings.memoryHighWatermark,
       diskFreeMinBytes: settings.diskFreeLimitBytes,

@@ -45,6 +45,10 @@ export const queueRules: readonly Rule[] = [
     text: 'A restart keeps durable exchanges, queues and their bindings with their persistent messages, and nothing else.',
   },
   {
+    id: '5.2.relaxed',
+    text: 'With a setting of the broker a quorum queue may be declared again as a classic one; of its arguments only those that both have are compared.',
+  },
+  {
     id: '5.2.order',
     text: 'Of several differences the owner of an exclusive queue is told first, then the flags, then the arguments.',
   },

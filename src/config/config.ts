@@ -282,6 +282,12 @@ export const SETTINGS = {
     false,
     'Be as strict as RabbitMQ 4.3: refuse a frame_max below 8192, and take a channel-wide prefetch for one per consumer.',
   ),
+  quorumRelaxedChecks: setting(
+    'Compatibility',
+    yesOrNo,
+    false,
+    'Let programs that declare classic queues go on when those have become quorum queues: of such a declare only the arguments that both types have are compared. In the file also quorum_relaxed_checks_on_redeclaration, as RabbitMQ calls it.',
+  ),
   serverProduct: setting(
     'Compatibility',
     text(1, 255),

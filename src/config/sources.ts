@@ -22,7 +22,10 @@ import {
 export const CONFIG_FILE_VARIABLE = 'LEVERET_CONFIG';
 
 /** Keys that the file may have by the name they have in RabbitMQ's. */
-const FILE_ALIASES: Readonly<Record<string, SettingKey>> = { load_definitions: 'definitions' };
+const FILE_ALIASES: Readonly<Record<string, SettingKey>> = {
+  load_definitions: 'definitions',
+  quorum_relaxed_checks_on_redeclaration: 'quorumRelaxedChecks',
+};
 
 /** What people gave, untouched. */
 export interface SettingSources {

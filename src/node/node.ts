@@ -42,6 +42,8 @@ export interface NodeOptions {
   readonly alarms: AlarmOptions;
   /** Users who may log in from this machine only. */
   readonly loopbackUsers: readonly string[];
+  /** A quorum queue may be declared again as a classic one. */
+  readonly quorumRelaxedChecks: boolean;
 }
 
 /** A broker's state, shared by its doors. */
@@ -165,6 +167,7 @@ export class BrokerNode {
       queueCount: 0,
       exchangesMax: this.options.exchangeMax,
       exchangeCount: 0,
+      quorumRelaxedChecks: this.options.quorumRelaxedChecks,
     };
   }
 

@@ -66,6 +66,8 @@ export interface VHostContext {
   /** The same for exchanges, those that stand there from the start included. */
   readonly exchangesMax: number;
   exchangeCount: number;
+  /** A quorum queue may be declared again as a classic one. */
+  readonly quorumRelaxedChecks: boolean;
 }
 
 /** A virtual host. */
@@ -238,7 +240,7 @@ export class VHost implements QueueHost {
     if (current !== undefined) {
       this.assertOwner(current, caller);
       if (current.declaration.exclusive !== wanted.exclusive) throw this.locked(current);
-      assertEquivalentQueue(current.declaration, wanted, this.name);
+      assertEquivalentQueue(current.declaration, wanted, this.name, this.context.quorumRelaxedChecks);
       current.touch();
       current.catchUp();
       return current;

@@ -320,20 +320,35 @@ export function checkConsumerArguments(
   }
 }
 
+/** RabbitMQ: of a quorum queue that is declared again as a classic one. */
+const RELAXED: readonly string[] = [
+  'x-dead-letter-exchange',
+  'x-dead-letter-routing-key',
+  'x-expires',
+  'x-max-length',
+  'x-max-length-bytes',
+  'x-single-active-consumer',
+  'x-message-ttl',
+];
+
 /**
  * Compares a redeclaration with what stands.
+ * @param relaxed a quorum queue may be declared again as a classic one (quorum_relaxed_checks_on_redeclaration)
  * @throws BrokerError precondition-failed naming the first difference, in RabbitMQ's words and order
  */
 export function assertEquivalentQueue(
   current: QueueDeclaration,
   wanted: QueueDeclaration,
   vhost: string,
+  relaxed = false,
 ): void {
   const where = `for queue '${current.name}' in vhost '${vhost}'`;
   assertSameFlag('durable', current.durable, wanted.durable, where);
   assertSameFlag('auto_delete', current.autoDelete, wanted.autoDelete, where);
   // RabbitMQ: what the type does not know is never compared.
-  for (const argument of KNOWN[queueTypeOf(current.arguments)])
+  const type = queueTypeOf(current.arguments);
+  const isRelaxed = relaxed && type === 'quorum' && queueTypeOf(wanted.arguments) === 'classic';
+  for (const argument of isRelaxed ? RELAXED : KNOWN[type])
     assertSameArgument(argument, current.arguments, wanted.arguments, where);
 }
 

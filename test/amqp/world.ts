@@ -244,6 +244,7 @@ const NODE_DEFAULTS: NodeOptions = {
     diskFree: null,
   },
   loopbackUsers: ['guest'],
+  quorumRelaxedChecks: false,
 };
 
 export interface WorldOptions {

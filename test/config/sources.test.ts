@@ -50,12 +50,14 @@ describe('sources of settings', () => {
     });
   });
 
-  it('may have the name that RabbitMQ has for the definitions file, and not both', () => {
+  it('may have the name that RabbitMQ has for them, and not both', () => {
     const { settings, origins } = resolve({
       configFile: file('{ "load_definitions": "/etc/d.json" }', 'alias.json'),
     });
     expect(settings.definitions).toBe('/etc/d.json');
     expect(origins.definitions).toContain('alias.json');
+    const relaxed = file('{ "quorum_relaxed_checks_on_redeclaration": true }', 'relaxed.json');
+    expect(resolve({ configFile: relaxed }).settings.quorumRelaxedChecks).toBe(true);
     const both = file('{ "definitions": "a", "load_definitions": "b" }', 'both.json');
     expect(() => resolve({ configFile: both })).toThrow(
       new SettingsError(`"load_definitions" in ${both} is there already as "definitions"`),

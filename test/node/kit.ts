@@ -35,6 +35,7 @@ export const NODE_OPTIONS: NodeOptions = {
     diskFree: null,
   },
   loopbackUsers: [],
+  quorumRelaxedChecks: false,
 };
 
 /** A client that may do what it is said to, and remembers what was asked of it. */

@@ -1,7 +1,8 @@
 // Declaring a queue that exists: what must be equal, and the words for what is not.
-import { expect } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
+import { Peer } from '../../support/peer.ts';
 import { scene } from '../../support/scene.ts';
-import { type RuleTest, rule, type Target, useTarget } from '../../support/target.ts';
+import { type RuleTest, rule, startOwnBroker, type Target, useTarget } from '../../support/target.ts';
 
 useTarget();
 
@@ -376,3 +377,29 @@ rule('5.2.order', 'the owner, then durable, then auto_delete, then an argument',
     });
   }
 });
+
+rule(
+  '5.2.relaxed',
+  'by a program that knows nothing of quorum queues',
+  async () => {
+    const again = { queue: 'q', durable: true, arguments: { 'x-max-length': 5, 'x-max-priority': 3 } };
+    for (const quorumRelaxedChecks of [true, false]) {
+      const broker = await startOwnBroker({ quorumRelaxedChecks });
+      onTestFinished(() => broker.stop());
+      const channel = await (await Peer.connect(broker)).channel();
+      const args = { 'x-queue-type': 'quorum', 'x-delivery-limit': 3, 'x-max-length': 5 };
+      await channel.call(DECLARE, { queue: 'q', durable: true, arguments: args });
+      const redeclare = channel.call(DECLARE, again);
+      if (quorumRelaxedChecks) await redeclare;
+      else await expect(redeclare).rejects.toThrow("inequivalent arg 'x-queue-type'");
+      if (!quorumRelaxedChecks) continue;
+      const longer = { ...again, arguments: { 'x-max-length': 6 } };
+      await channel.refused(() => channel.call(DECLARE, longer), {
+        code: 406,
+        text: "inequivalent arg 'x-max-length' for queue 'q' in vhost '/': received '6' but current is '5'",
+        method: DECLARE,
+      });
+    }
+  },
+  { ownOnly: 'a setting of the broker' },
+);
