@@ -3,7 +3,7 @@
 /** Smallest body: publisher, number, length, and a word that is the same in every body of the harness. */
 export const BODY_MIN = 16;
 const MAGIC = 0x6c657665;
-const noise = Buffer.alloc(256 * 1024);
+const noise = Buffer.alloc(1024 * 1024);
 for (let i = 0, x = 1; i < noise.length; i++) {
   x = (Math.imul(x, 1_103_515_245) + 12_345) >>> 0;
   noise[i] = x >>> 16;

@@ -18,7 +18,7 @@ export interface LoadOptions {
   /** Copies and bytes that may wait in a queue before publishers leave it alone. */
   readonly waitingMax: number;
   readonly waitingBytesMax: number;
-  /** Largest body. */
+  /** Largest body but for a few, which are HUGE_TIMES as large. */
   readonly bodyMax: number;
 }
 
@@ -28,6 +28,9 @@ export const FULL_LOAD: LoadOptions = {
   waitingBytesMax: 12 * 1024 * 1024,
   bodyMax: 64 * 1024,
 };
+
+/** See LoadOptions.bodyMax. */
+const HUGE_TIMES = 6;
 
 /** How often those who may have nothing to wait for look again. */
 export const TICK_MS = 4;
@@ -130,6 +133,8 @@ export class Load {
   bodyLength(large: boolean): number {
     const { random } = this;
     const { bodyMax } = this.options;
+    // A few are so large that they stand in files beside the database.
+    if (large && random.chance(0.05)) return HUGE_TIMES * bodyMax;
     if (large) return 4096 + random.below(bodyMax - 4096 + 1);
     if (random.chance(0.7)) return BODY_MIN + random.below(100);
     if (random.chance(0.8)) return BODY_MIN + random.below(4096);
