@@ -201,12 +201,29 @@ export class ModelQueue {
 
   /** Consumers that may be handed the next message. */
   takers(): ModelConsumer[] {
-    if (this.paused) return [];
+    if (this.paused || !this.makeRoom()) return [];
     const able = (this.spec.singleActive ? [this.active] : this.consumers).filter(
       (consumer): consumer is ModelConsumer => consumer !== null && consumer.held.length < consumer.limit,
     );
     const best = Math.max(...able.map(({ priority }) => priority));
     return able.filter(({ priority }) => priority === best);
+  }
+
+  /** The consumer that is served alone makes room for one of higher priority, in a quorum queue. @returns false until it has */
+  private makeRoom(): boolean {
+    const { active, consumers } = this;
+    if (!this.spec.quorum || !this.spec.singleActive || active === null) return true;
+    if (!consumers.some(({ priority }) => priority > active.priority)) return true;
+    if (active.held.length > 0) return false;
+    this.active = this.successor();
+    return true;
+  }
+
+  /** Of those who wait to be served alone, the first of the highest priority. */
+  successor(): ModelConsumer | null {
+    let next: ModelConsumer | null = null;
+    for (const each of this.consumers) if (next === null || each.priority > next.priority) next = each;
+    return next;
   }
 
   /** The entry at the front; of entries whose order is not known, the one with this text if it is among them. */
@@ -309,11 +326,7 @@ export class Model {
     queue.consumers.splice(queue.consumers.indexOf(consumer), 1);
     // What it holds stays out, and can be settled still.
     queue.got.push(...consumer.held);
-    if (queue.active === consumer) {
-      let next: ModelConsumer | null = null;
-      for (const each of queue.consumers) if (next === null || each.priority > next.priority) next = each;
-      queue.active = next;
-    }
+    if (queue.active === consumer) queue.active = queue.successor();
     if (queue.consumers.length > 0) return;
     queue.usedAt = this.now;
     if (queue.spec.autoDelete && !queue.deleted) this.remove(queue.name);
@@ -490,8 +503,8 @@ export class Model {
     let any = false;
     for (;;) {
       if (queue.consumers.length > 0 && !queue.paused && this.expire(queue)) any = true;
-      const takers = queue.takers();
-      if (queue.ready.length === 0 || takers.length === 0) return any;
+      const takers = queue.ready.length === 0 ? [] : queue.takers();
+      if (takers.length === 0) return any;
       any = true;
       const delivery = this.deliveries.get(queue.name)?.shift();
       const entry = queue.front(delivery?.text ?? null)!;
