@@ -129,9 +129,10 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
    * @param isRestored recovery has found it
    */
   pushCold(position: number, bodyLength: number, expiresAt: number, isRestored = false): void {
+    // First, for the index of deadlines forgets what the pager does not know.
+    this.pager.add(position, bodyLength);
     if (expiresAt !== 0 || this.deadlines !== null)
       this.timed().pushedCold(position, expiresAt, bodyLength, isRestored);
-    this.pager.add(position, bodyLength);
     this.counted(1, bodyLength);
   }
 

@@ -146,6 +146,21 @@ describe('messages on disk that expire', () => {
     return queue;
   }
 
+  it('are gone on time, though there is only one on disk', async () => {
+    for (const args of [{}, { 'x-dead-letter-exchange': 'dlx' }]) {
+      const kit = await kitOf(SMALL);
+      const queue = kit.queue(args);
+      queue.publish(messageOf('stays'.padEnd(60_000)));
+      queue.publish(messageOf('goes'.padEnd(10_000), { expiration: '1000' }));
+      expect(queue.pagedOutCount).toBe(1);
+      kit.run();
+      kit.clock.advance(1_100);
+      await kit.until(() => queue.messageCount === 1);
+      expect(queue.pagedOutCount).toBe(0);
+      expect(drain(queue)).toEqual(['stays']);
+    }
+  });
+
   it('are gone on time, without a dead-letter exchange', async () => {
     const kit = await kitOf(SMALL);
     const queue = await backlog(kit, {}, (i) => 1_000 + ((i * 7919) % 600) * 10);
@@ -301,6 +316,7 @@ describe('a queue with x-expires', () => {
     queue.publish(messageOf('nor now'));
     expect(kit.expired).toEqual([]);
     kit.clock.advance(300);
+    kit.run();
     expect(kit.expired).toEqual(['q1']);
   });
 
@@ -312,8 +328,10 @@ describe('a queue with x-expires', () => {
     kit.clock.advance(800);
     queue.get(true);
     kit.clock.advance(800);
+    kit.run();
     expect(kit.expired).toEqual([]);
     kit.clock.advance(400);
+    kit.run();
     expect(kit.expired).toEqual(['q1']);
   });
 
@@ -322,11 +340,14 @@ describe('a queue with x-expires', () => {
     const queue = kit.queue({ 'x-expires': 1_000 });
     const consumer = consume(queue);
     kit.clock.advance(10_000);
+    kit.run();
     expect(kit.expired).toEqual([]);
     queue.cancel(consumer);
     kit.clock.advance(900);
+    kit.run();
     expect(kit.expired).toEqual([]);
     kit.clock.advance(300);
+    kit.run();
     expect(kit.expired).toEqual(['q1']);
   });
 
@@ -337,9 +358,11 @@ describe('a queue with x-expires', () => {
     kit.clock.advance(900);
     policy(queue, { expires: 2_000 });
     kit.clock.advance(1_900);
+    kit.run();
     expect(kit.expired).toEqual([]);
     policy(queue, {});
     kit.clock.advance(10_000);
+    kit.run();
     expect(kit.expired).toEqual([]);
   });
 
@@ -348,6 +371,7 @@ describe('a queue with x-expires', () => {
     const queue = kit.queue({ 'x-expires': 1_000 });
     queue.delete();
     kit.clock.advance(5_000);
+    kit.run();
     expect(kit.expired).toEqual([]);
     expect(kit.wheel.size).toBe(0);
   });
