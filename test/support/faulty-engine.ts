@@ -53,7 +53,8 @@ export interface FaultyOptions {
 
 const FAULTY_DEFAULTS: FaultyOptions = { seed: 1, slowness: 1, readSlowness: 1, failure: 0 };
 
-type Operation = { readonly name: string; readonly value: Buffer | null };
+/** `given` is what the caller has to leave alone until the write has ended. */
+type Operation = { readonly name: string; readonly value: Buffer | null; readonly given: Buffer | null };
 
 /** A batch on its way. */
 interface Flight {
@@ -197,6 +198,9 @@ export class FaultyEngine implements KeyValueEngine {
 
   #land(flight: Flight): void {
     this.#flight = null;
+    for (const { value, given } of flight.operations)
+      if (value !== null && !value.equals(given!))
+        throw new Error('a value was changed while its batch was written');
     let failure = this.#failure;
     this.#failure = null;
     if (failure === null && this.random.chance(this.#options.failure)) failure = new Error('the disk failed');
@@ -254,6 +258,7 @@ class FaultyBatch implements WriteBatch {
     const operations = this.#list.map(({ key, value }) => ({
       name: key.toString('latin1'),
       value: value === null ? null : Buffer.from(value),
+      given: value,
     }));
     this.#engine.begin(this.#life, operations, sync, done);
   }
