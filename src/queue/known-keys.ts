@@ -1,6 +1,7 @@
 // Keys that were seen: what deduplication remembers of messages. Bounded by number, and each key by time where that is asked for.
 // Owns the memory, and which key goes first. Knows no message. In memory, or in the store too (`KeyLog`).
-// Invariant: never more keys than `sizeMax`; the oldest goes first.
+// Invariants: never more keys than `sizeMax`; the oldest goes first. A key costs the same however many there are: their order is a list
+// of its own, because a map that loses its first key all the time walks over the places of all it has lost.
 
 import type { Clock } from '../base/clock.ts';
 
@@ -16,15 +17,21 @@ export interface KeyLog {
 
 /** What is known of a key. */
 interface Known {
+  readonly key: string;
   /** In ms since the epoch; Infinity for never. */
   readonly expiresAt: number;
   /** Where it is written down; 0 for nowhere. */
   readonly position: number;
+  /** The keys seen just before and just after. */
+  previous: Known | null;
+  next: Known | null;
 }
 
 /** Keys in the order in which they were seen. */
 export class KnownKeys {
   private readonly keys = new Map<string, Known>();
+  private oldest: Known | null = null;
+  private latest: Known | null = null;
   private readonly sizeMax: number;
   private readonly clock: Clock;
   private readonly log: KeyLog | null;
@@ -47,44 +54,65 @@ export class KnownKeys {
     const known = keys.get(key);
     if (known !== undefined) {
       if (known.expiresAt > now) return false;
-      this.drop(key, known);
+      this.drop(known);
     }
     this.makeRoom(now);
     const expiresAt = now + ttlMs;
     const position =
       this.log === null ? 0 : this.log.write(key, ttlMs === Number.POSITIVE_INFINITY ? 0 : expiresAt);
-    keys.set(key, { expiresAt, position });
+    this.append(key, expiresAt, position);
     return true;
   }
 
   /** Forgets one key. */
   delete(key: string): void {
     const known = this.keys.get(key);
-    if (known !== undefined) this.drop(key, known);
+    if (known !== undefined) this.drop(known);
   }
 
   /** Forgets all, without a word to the log. */
   clear(): void {
     this.keys.clear();
+    this.oldest = null;
+    this.latest = null;
   }
 
   /** Recovery: a key that was written down; in the order of positions. @param expiresAt 0 for never */
   restore(key: string, expiresAt: number, position: number): void {
-    this.keys.set(key, { expiresAt: expiresAt === 0 ? Number.POSITIVE_INFINITY : expiresAt, position });
+    const known = this.keys.get(key);
+    if (known !== undefined) this.unlink(known);
+    this.append(key, expiresAt === 0 ? Number.POSITIVE_INFINITY : expiresAt, position);
   }
 
   /** The oldest goes when there is no room; some that have expired go besides, so that they do not stay for want of room only. */
   private makeRoom(now: number): void {
     let looks = 2;
-    for (const [key, known] of this.keys) {
+    for (let known = this.oldest; known !== null; known = this.oldest) {
       const isFull = this.keys.size >= this.sizeMax;
       if (!isFull && (looks-- === 0 || known.expiresAt > now)) return;
-      this.drop(key, known);
+      this.drop(known);
     }
   }
 
-  private drop(key: string, { position }: Known): void {
-    this.keys.delete(key);
-    if (position !== 0) this.log!.remove(position);
+  private append(key: string, expiresAt: number, position: number): void {
+    const known: Known = { key, expiresAt, position, previous: this.latest, next: null };
+    if (this.latest === null) this.oldest = known;
+    else this.latest.next = known;
+    this.latest = known;
+    this.keys.set(key, known);
+  }
+
+  private unlink(known: Known): void {
+    const { previous, next } = known;
+    if (previous === null) this.oldest = next;
+    else previous.next = next;
+    if (next === null) this.latest = previous;
+    else next.previous = previous;
+  }
+
+  private drop(known: Known): void {
+    this.keys.delete(known.key);
+    this.unlink(known);
+    if (known.position !== 0) this.log!.remove(known.position);
   }
 }
