@@ -8,8 +8,10 @@ import { BrokerError } from '../base/errors.ts';
 
 /** A test that runs longer than this has gone wrong: names are at most 255 bytes long. */
 const TEST_MS_MAX = 20;
-/** More unbounded repetitions than this cost a name of 255 bytes more than a few million steps. */
-const REPETITIONS_MAX = 2;
+/** A test of a name of 255 bytes is cheap as long as it takes a few million steps at most: 2 to this power. */
+const CHEAP_BITS_MAX = 22;
+/** What one more unbounded repetition multiplies the steps by, as such a power: the bytes of a name. */
+const REPETITION_BITS = 8;
 /** Patterns may be this long. */
 const PATTERN_LENGTH_MAX = 4_096;
 /** Answers of a costly pattern that are remembered; then all are forgotten. */
@@ -157,12 +159,19 @@ function translateEscape(letter: string, inClass: boolean): string {
   return `\\${letter}`;
 }
 
+/** A group of a pattern that is still open. */
+interface OpenGroup {
+  /** It can match the same text in more than one way. */
+  ambiguous: boolean;
+  alternatives: number;
+}
+
 /** True unless the pattern's form shows that a name of 255 bytes is tested in a few million steps at most. */
 function mayBeCostly(pattern: string): boolean {
   // Without an anchor the engine starts anew at each character: one more repetition.
-  let repetitions = pattern.startsWith('^') ? 0 : 1;
-  /** Per open group: whether it can match the same text in more than one way. */
-  const groups: boolean[] = [];
+  let bits = pattern.startsWith('^') ? 0 : REPETITION_BITS;
+  /** The last one is the innermost; the first is the pattern itself. */
+  const groups: OpenGroup[] = [{ ambiguous: false, alternatives: 1 }];
   /** The group that ended at the character before can. */
   let ambiguousBefore = false;
   let inClass = false;
@@ -184,21 +193,32 @@ function mayBeCostly(pattern: string): boolean {
     } else if (c === '*' || c === '+' || c === '{') {
       // A repetition of what is ambiguous can take time that doubles with each character.
       if (ambiguous) return true;
-      repetitions += 1;
-      markLast(groups);
-    } else if (c === '|' || c === '?') {
-      markLast(groups);
+      bits += REPETITION_BITS;
+      innermost(groups).ambiguous = true;
+    } else if (c === '|') {
+      const group = innermost(groups);
+      group.ambiguous = true;
+      group.alternatives++;
+    } else if (c === '?') {
+      bits += 1;
+      innermost(groups).ambiguous = true;
     } else if (c === '(') {
-      groups.push(false);
+      groups.push({ ambiguous: false, alternatives: 1 });
       if (pattern[i + 1] === '?') i += 1;
     } else if (c === ')') {
-      ambiguousBefore = groups.pop() === true;
-      if (ambiguousBefore) markLast(groups);
+      // What stands one behind the other multiplies, without any repetition: each group tries all its alternatives for each of the others'.
+      const group = groups.pop()!;
+      bits += Math.log2(group.alternatives);
+      ambiguousBefore = group.ambiguous;
+      if (ambiguousBefore) innermost(groups).ambiguous = true;
     }
   }
-  return repetitions > REPETITIONS_MAX;
+  const { alternatives } = groups[0]!;
+  // An anchor at the start is one of the first alternative only.
+  if (alternatives > 1) bits += REPETITION_BITS + Math.log2(alternatives);
+  return bits > CHEAP_BITS_MAX;
 }
 
-function markLast(groups: boolean[]): void {
-  if (groups.length > 0) groups[groups.length - 1] = true;
+function innermost(groups: readonly OpenGroup[]): OpenGroup {
+  return groups[groups.length - 1]!;
 }

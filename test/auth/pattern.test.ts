@@ -58,6 +58,11 @@ describe('permission patterns', () => {
       '^(([a-z])+.)+[A-Z]$',
       '(x+x+)+y',
       '(a*)\\1b',
+      // Without any repetition.
+      `^${'(a|aa)'.repeat(40)}c$`,
+      `^${'(aa?)'.repeat(40)}c$`,
+      `^${'aa?'.repeat(40)}c$`,
+      `^${'(?:a|aa)'.repeat(12)}.*.*c$`,
     ];
     for (const pattern of evil) {
       const compiled = compilePattern(pattern);
