@@ -220,7 +220,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     const expiresAt = this.expiry.deadlineOf(message, options.messageTtlMs);
     if (cold && expiresAt === NOW_OR_NEVER) {
       // All that consumers can take is out, and others stand before it.
-      this.deadLetter(message, 'expired');
+      if (!this.deadLetter(message, 'expired')) this.keepDead(line, message, durable);
       return durable ? MUST_COMMIT : ACCEPTED;
     }
     if (this.duplicates !== null && !this.duplicates.admits(message))
@@ -240,6 +240,18 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     if (options.bounded && this.group.size === 0 && !context.burying) this.dropHead();
     if (!this.woken) context.turn.wake(this);
     return durable ? MUST_COMMIT : ACCEPTED;
+  }
+
+  /** The dead letter of a message that never had a place here is kept. */
+  private keepDead(line: Line, message: Message, durable: boolean): void {
+    const entry = new Entry(line, message, line.nextPosition++);
+    entry.expiresAt = NOW_OR_NEVER;
+    if (durable) {
+      entry.durable = true;
+      entry.stored = true;
+      entry.ticket = line.log.write(entry, this.expiry.storedDeadline(entry));
+    }
+    line.heldBack().keep(entry, 'expired');
   }
 
   wouldRefuse(message: Message): boolean {

@@ -444,6 +444,19 @@ describe('a queue that keeps its dead letters', () => {
     expect(reasons.filter((reason) => reason === 'expired').length).toBe(99);
   });
 
+  it('keeps what may not wait and finds a queue that is longer than its memory', async () => {
+    const kit = await NodeKit.open({ queueMemoryBytes: 20_000, pagingMemoryBytes: 20_000 });
+    const queue = kit.queue('q', keeping('dead'));
+    for (let i = 0; i < 100; i++) kit.publish('', 'q', 'x'.repeat(500), PERSISTENT);
+    expect(queue.pagedOutCount).not.toBe(0);
+    kit.publish('', 'q', 'now or never', { ...PERSISTENT, expiration: '0' });
+    expect(counts(queue)).toEqual([100, 0, 1, 0]);
+    const dead = kit.queue('dead');
+    await pass(kit, 500, () => dead.messageCount === 1);
+    expect(counts(queue)).toEqual([100, 0, 0, 0]);
+    expect(await kit.drain('dead')).toEqual(['now or never']);
+  });
+
   it('counts them in its limits, and forgets them with a purge', async () => {
     const kit = await NodeKit.open();
     const queue = kit.queue('q', keeping('dead', { 'x-max-length': 1 }));
