@@ -91,6 +91,62 @@ export const policiesRules: readonly Rule[] = [
     text: 'On a quorum queue the overflow of a policy goes before the argument.',
   },
 
+  { id: '12.1.argument-expires', text: 'Of expires, too, the smaller of argument and policy holds.' },
+  {
+    id: '12.1.argument-unlimited',
+    text: 'A negative delivery limit of one of the two gives way to the other.',
+    difference: {
+      rabbitmq:
+        'refuses a negative limit in a policy; one in an argument is the smaller, and counts as none left',
+      ours: 'takes it for no limit',
+      reason: 'RabbitMQ 4.0 does so.',
+      below: '4.0.0',
+    },
+  },
+  { id: '12.1.argument-stream', text: 'On a stream the limits of a policy go before the arguments.' },
+  {
+    id: '12.1.operator-limits',
+    text: 'Of every limit that a policy and an operator policy name, the smaller holds.',
+  },
+  {
+    id: '12.1.operator-unlimited',
+    text: 'A negative delivery limit of one of the two gives way to that of the other.',
+    difference: {
+      rabbitmq: 'refuses a negative limit in a policy',
+      ours: 'takes it for no limit',
+      reason: 'RabbitMQ 4.0 does so.',
+      below: '4.0.0',
+    },
+  },
+  {
+    id: '12.1.keys',
+    text: 'A policy takes every key of queues and exchanges, at the bounds of what is allowed.',
+  },
+  {
+    id: '12.1.later-keys',
+    text: 'So it does with those that came later.',
+    difference: {
+      rabbitmq: 'does not know them',
+      ours: 'takes them',
+      reason: 'RabbitMQ 4 has them, the last since 4.4.',
+      below: '4.4.0',
+    },
+  },
+  {
+    id: '12.1.operator-keys',
+    text: 'An operator policy takes limits, expires and message-ttl.',
+  },
+  {
+    id: '12.1.operator-later-keys',
+    text: 'So it does with those that came later.',
+    difference: {
+      rabbitmq: 'does not know them',
+      ours: 'takes them',
+      reason: 'RabbitMQ 4 has them, the last since 4.4.',
+      below: '4.4.0',
+    },
+  },
+
   // What is refused.
   {
     id: '12.1.unknown-key',

@@ -4,7 +4,7 @@ import { FakeClock } from '../../../src/index.ts';
 import type { Channel } from '../../support/channel.ts';
 import { useOperator } from '../../support/operator.ts';
 import type { Scene } from '../../support/scene.ts';
-import { rule, type Target } from '../../support/target.ts';
+import { type RuleTest, rule, type Target } from '../../support/target.ts';
 
 const clock = new FakeClock();
 const operator = useOperator({ clock });
@@ -263,3 +263,237 @@ for (const [argument, policy] of [
     expect(consumer.bodies).toEqual(['poison', 'poison']);
   });
 }
+
+/** RabbitMQ 3 knows no policy without a limit. */
+const refusesUnlimited: RuleTest = async () => {
+  const policy = policyFor('nothing', { 'delivery-limit': -1 });
+  expect(await operator.refusal(() => operator.setPolicy(policy))).toBe('-1 is not a valid delivery limit');
+};
+
+for (const [argument, policy] of [
+  [-1, 1],
+  [1, -1],
+] as const) {
+  rule(
+    '12.1.argument-unlimited',
+    `${argument} by argument, ${policy} by policy`,
+    async () => {
+      const { channel, scene } = await start();
+      const queue = scene.queueName();
+      const args = { 'x-queue-type': 'quorum', 'x-delivery-limit': argument };
+      await channel.call('queue.declare', { queue, durable: true, arguments: args });
+      await operator.setPolicy(policyFor(queue, { 'delivery-limit': policy }));
+      expect(await deliveriesOf(channel, queue, 4)).toBe(2);
+    },
+    { onRabbitMQ: refusesUnlimited },
+  );
+}
+
+/** Deliveries of a message with a limit of a policy and one of an operator policy. */
+async function deliveriesWith(given: number, byOperator: number): Promise<number> {
+  const { channel, scene } = await start();
+  const queue = scene.queueName();
+  await channel.call('queue.declare', { queue, durable: true, arguments: { 'x-queue-type': 'quorum' } });
+  await operator.setPolicy(policyFor(queue, { 'delivery-limit': given }));
+  await operator.setPolicy({ ...policyFor(queue, { 'delivery-limit': byOperator }), operator: true });
+  return deliveriesOf(channel, queue, 4);
+}
+
+rule('12.1.operator-limits', 'delivery-limit: either way round', async () => {
+  expect(await deliveriesWith(1, 3)).toBe(2);
+  expect(await deliveriesWith(3, 1)).toBe(2);
+});
+
+rule(
+  '12.1.operator-unlimited',
+  'either way round',
+  async () => {
+    expect(await deliveriesWith(1, -1)).toBe(2);
+    expect(await deliveriesWith(-1, 1)).toBe(2);
+  },
+  { onRabbitMQ: refusesUnlimited },
+);
+
+/** How often a message that is given back every time is delivered, `most` times at most. */
+async function deliveriesOf(channel: Channel, queue: string, most: number): Promise<number> {
+  await channel.confirms();
+  await channel.publishConfirmed('', queue, ['poison', 'next']);
+  await channel.qos(1);
+  const consumer = await channel.consume(queue);
+  for (let count = 0; ; count++) {
+    const message = await consumer.next();
+    if (message.body === 'next' || count === most) return count;
+    channel.nack(message);
+  }
+}
+
+for (const [given, byOperator] of [
+  [1, 3],
+  [3, 1],
+] as const) {
+  rule('12.1.operator-limits', `max-length-bytes: ${given} and ${byOperator}`, async () => {
+    const { channel, scene } = await start();
+    const queue = await scene.queue();
+    await operator.setPolicy(policyFor(queue, { 'max-length-bytes': given }));
+    await operator.setPolicy({ ...policyFor(queue, { 'max-length-bytes': byOperator }), operator: true });
+    channel.publishAll(queue, ['a', 'b', 'c']);
+    await channel.untilReady(queue, 1);
+  });
+}
+
+rule('12.1.operator-limits', 'message-ttl: either way round', async (target) => {
+  const { channel, scene } = await start();
+  const queues = [await scene.queue(), await scene.queue()];
+  await channel.confirms();
+  for (const [i, queue] of queues.entries()) {
+    const [given, byOperator] = i === 0 ? [60_000, SHORT_MS] : [SHORT_MS, 60_000];
+    await operator.setPolicy(policyFor(queue, { 'message-ttl': given }));
+    await operator.setPolicy({ ...policyFor(queue, { 'message-ttl': byOperator }), operator: true });
+    await channel.publishConfirmed('', queue, ['a']);
+  }
+  await pass(target, SHORT_MS);
+  for (const queue of queues) await channel.untilReady(queue, 0);
+});
+
+/** Queues that ought to be gone when a short time is over, though something else gives them a long one. */
+async function expectGone(target: Target, scene: Scene, queues: readonly string[]): Promise<void> {
+  await pass(target, 6 * SHORT_MS);
+  for (const queue of queues) {
+    const channel = await scene.newChannel();
+    await channel.refused(() => channel.call('queue.declare', { queue, passive: true }), {
+      code: 404,
+      text: `no queue '${queue}' in vhost '${operator.vhost}'`,
+      method: 'queue.declare',
+    });
+  }
+}
+
+rule('12.1.operator-limits', 'expires: either way round', async (target) => {
+  const { scene } = await start();
+  const queues = [await scene.queue(), await scene.queue()];
+  for (const [i, queue] of queues.entries()) {
+    const [given, byOperator] = i === 0 ? [60_000, SHORT_MS] : [SHORT_MS, 60_000];
+    await operator.setPolicy({ ...policyFor(queue, { expires: byOperator }), operator: true });
+    await operator.setPolicy(policyFor(queue, { expires: given }));
+  }
+  await expectGone(target, scene, queues);
+});
+
+rule('12.1.argument-expires', 'either way round', async (target) => {
+  const { scene } = await start();
+  const strict = await scene.queue({ arguments: { 'x-expires': 30 * SHORT_MS } });
+  const loose = await scene.queue({ arguments: { 'x-expires': 60_000 } });
+  await operator.setPolicy(policyFor(strict, { expires: 60_000 }));
+  await operator.setPolicy(policyFor(loose, { expires: 30 * SHORT_MS }));
+  await pass(target, target.broker === null ? 25 * SHORT_MS : 24 * SHORT_MS);
+  await expectGone(target, scene, [strict, loose]);
+});
+
+rule('12.1.argument-stream', 'a policy that keeps more than the argument', async () => {
+  const { channel, scene } = await start();
+  const queues = [scene.queueName('kept'), scene.queueName('cut')];
+  await channel.confirms();
+  for (const [i, queue] of queues.entries()) {
+    const [argument, byPolicy] = i === 0 ? [200_000, 100_000_000] : [100_000_000, 200_000];
+    await operator.setPolicy(policyFor(queue, { 'max-length-bytes': byPolicy }));
+    const args = {
+      'x-queue-type': 'stream',
+      'x-stream-max-segment-size-bytes': 50_000,
+      'x-max-length-bytes': argument,
+    };
+    await channel.call('queue.declare', { queue, durable: true, arguments: args });
+    const bodies = Array.from({ length: 50 }, () => 'x'.repeat(1_000));
+    for (let n = 0; n < 20; n++) await channel.publishConfirmed('', queue, bodies);
+    await channel.qos(100);
+    const consumer = await channel.consume(queue, { arguments: { 'x-stream-offset': 'first' } });
+    const first = (await consumer.next()).properties.headers?.['x-stream-offset'];
+    if (i === 0) expect(first).toBe(0);
+    else expect(first).toBeGreaterThan(0);
+  }
+});
+
+/** Keys that RabbitMQ 3.10 has, with values at their bounds. */
+const KEYS: Readonly<Record<string, readonly (string | number)[]>> = {
+  'alternate-exchange': ['', 'e'],
+  'dead-letter-exchange': ['', 'e'],
+  'dead-letter-routing-key': ['', 'k'],
+  'dead-letter-strategy': ['at-most-once', 'at-least-once'],
+  'message-ttl': [0, 315_360_000_000],
+  expires: [1, 315_360_000_000],
+  'max-length': [0, 2_147_483_648],
+  'max-length-bytes': [0, 2_147_483_648],
+  'max-in-memory-length': [0],
+  'max-in-memory-bytes': [0],
+  'queue-mode': ['default', 'lazy'],
+  'queue-version': [1, 2],
+  overflow: ['drop-head', 'reject-publish', 'reject-publish-dlx'],
+  'delivery-limit': [0, 20],
+  'max-age': ['1Y', '30D', '5s'],
+  'stream-max-segment-size-bytes': [0, 3_000_000_000],
+  'queue-leader-locator': ['client-local', 'balanced'],
+  'initial-cluster-size': [1],
+};
+const LATER_KEYS: Readonly<Record<string, readonly (string | number)[]>> = {
+  'delivery-limit': [-1],
+  'stream-filter-size-bytes': [16, 255],
+  'consumer-timeout': [0, 60_000],
+  'consumer-disconnected-timeout': [0],
+  'target-group-size': [1],
+  'member-placement-tag': ['rack'],
+  'delayed-retry-type': ['disabled'],
+};
+const OPERATOR_KEYS = ['message-ttl', 'expires', 'max-length', 'max-length-bytes', 'delivery-limit'];
+
+/** What becomes of a policy of each key and value that nothing matches. */
+async function answers(
+  keys: Readonly<Record<string, readonly (string | number)[]>>,
+  byOperator: boolean,
+): Promise<Record<string, string>> {
+  const refusals: Record<string, string> = {};
+  for (const [key, values] of Object.entries(keys)) {
+    for (const value of values) {
+      const policy = { name: 'keys', pattern: '^nothing at all$', definition: { [key]: value } };
+      const refusal = await operator.refusal(() => operator.setPolicy({ ...policy, operator: byOperator }));
+      if (refusal !== 'accepted') refusals[`${key} ${value}`] = refusal;
+    }
+  }
+  return refusals;
+}
+const entriesOf = (values: Readonly<Record<string, readonly (string | number)[]>>): number =>
+  Object.values(values).flat().length;
+
+const SLOW = { timeoutMs: 90_000 };
+rule(
+  '12.1.keys',
+  'each with its least and its largest value',
+  async () => expect(await answers(KEYS, false)).toEqual({}),
+  SLOW,
+);
+rule('12.1.later-keys', 'each of them', async () => expect(await answers(LATER_KEYS, false)).toEqual({}), {
+  ...SLOW,
+  onRabbitMQ: async () => expect(Object.keys(await answers(LATER_KEYS, false)).length).toBeGreaterThan(0),
+});
+rule(
+  '12.1.operator-keys',
+  'each with its least and its largest value',
+  async () => {
+    const keys = Object.fromEntries(OPERATOR_KEYS.map((key) => [key, KEYS[key]!]));
+    expect(await answers(keys, true)).toEqual({});
+  },
+  SLOW,
+);
+const OPERATOR_LATER = {
+  overflow: ['reject-publish'],
+  'target-group-size': [3],
+  'member-placement-tag': ['rack'],
+};
+rule(
+  '12.1.operator-later-keys',
+  'each of them',
+  async () => expect(await answers(OPERATOR_LATER, true)).toEqual({}),
+  {
+    ...SLOW,
+    onRabbitMQ: async () =>
+      expect(Object.keys(await answers(OPERATOR_LATER, true))).toHaveLength(entriesOf(OPERATOR_LATER)),
+  },
+);
