@@ -194,6 +194,8 @@ class Script {
     const { random, world } = this;
     const max = 1 + random.below(random.chance(0.3) ? 300 : 5);
     const what = random.below(5);
+    // Which messages are the first must be known.
+    await world.look();
     if (what < 2) {
       const to = this.pick(['queue', 'exchange'] as const);
       return this.did(`redrive ${max} of ${name} to their ${to}`, world.redrive(name, to, max));

@@ -378,17 +378,26 @@ export class World {
     );
   }
 
-  /** Looks into every queue: what is there, and in which order. */
+  /** Looks into every queue: what is there, and in which order; where that was not known, it is from now on. */
   async look(): Promise<void> {
     for (const [name, queue] of this.model.queues) {
       const found = await this.contentsOf(name);
       const test = new ModelQueue(name, queue.spec, 0);
-      test.ready.push(...queue.ready.map((entry) => Object.create(entry) as ModelEntry));
+      const originals = new Map<ModelEntry, ModelEntry>();
+      for (const entry of queue.ready) {
+        const copy: ModelEntry = Object.create(entry);
+        originals.set(copy, entry);
+        test.ready.push(copy);
+      }
+      const inThisOrder: ModelEntry[] = [];
       for (const { text, redelivered, expiresAt, failures, retries } of found) {
         const entry = test.front(text);
         const has = `${name} has ${brief(text)}`;
         if (entry?.text !== text) throw new Error(`${has} where ${entry?.text ?? 'nothing'} should be`);
         test.ready.shift();
+        const original = originals.get(entry)!;
+        original.place = entry.place;
+        inThisOrder.push(original);
         if (entry.redelivered !== null) this.same(redelivered, entry.redelivered, `${has} with redelivered`);
         if (queue.spec.deliveryLimit !== null) this.same(failures, entry.failures, `${has} with failures`);
         this.same(retries, entry.retries, `${has} with retries`);
@@ -397,6 +406,7 @@ export class World {
           throw new Error(`${has} until ${deadline} instead of ${entry.expiresAt}`);
       }
       this.same(test.ready.length, 0, `messages that ${name} lacks`);
+      queue.ready.splice(0, queue.ready.length, ...inThisOrder);
     }
   }
 
