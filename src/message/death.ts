@@ -7,6 +7,7 @@
 import { EMPTY_TABLE, type FieldTable, type FieldValue } from '../protocol/field-table.ts';
 import type { BasicProperties } from '../protocol/properties.ts';
 import type { Address } from './address.ts';
+import { firstDeath } from './first-death.ts';
 import { buildMessage, type Message } from './message.ts';
 
 /** RabbitMQ's reasons for dead-lettering. */
@@ -23,6 +24,21 @@ export function hasDied(message: Message): boolean {
 
 /** The message as it is published to the dead-letter exchange. `timeMs` is the time of death. */
 export function deadMessage(
+  message: Message,
+  queue: string,
+  reason: DeathReason,
+  timeMs: number,
+  address: Address,
+): Message {
+  const dead =
+    (hasDied(message) ? null : firstDeath(message, queue, reason, timeMs, address)) ??
+    deadMessageByValues(message, queue, reason, timeMs, address);
+  dead.buffer[dead.at + MARK_AT] = DIED;
+  return dead;
+}
+
+/** As `deadMessage` but for the mark, whatever the message and its deaths look like: decodes all properties and encodes them again. */
+export function deadMessageByValues(
   message: Message,
   queue: string,
   reason: DeathReason,
@@ -49,9 +65,7 @@ export function deadMessage(
   headers.set('x-last-death-exchange', text(exchange));
   // RabbitMQ: keys come out sorted, and the expiration is gone, or the message would expire again.
   const sorted = new Map([...headers].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
-  const dead = buildMessage(address, { ...properties, headers: sorted, expiration: null }, message.body());
-  dead.buffer[dead.at + MARK_AT] = DIED;
-  return dead;
+  return buildMessage(address, { ...properties, headers: sorted, expiration: null }, message.body());
 }
 
 /**

@@ -3,8 +3,8 @@
 // Invariant: dead letters are published one after the other, never one inside another, so that no chain of queues is too long.
 
 import type { Clock } from '../base/clock.ts';
-import { addressOf } from '../message/address.ts';
-import { closesCycle, copies, type DeathReason, deadMessage } from '../message/death.ts';
+import { type Address, addressOf } from '../message/address.ts';
+import { closesCycle, copies, type DeathReason, deadMessage, hasDied } from '../message/death.ts';
 import type { Message } from '../message/message.ts';
 import type { DeclaredQueue, Queue } from '../queue/queue.ts';
 import type { Exchange } from './exchange.ts';
@@ -15,9 +15,13 @@ import type { Exchange } from './exchange.ts';
  */
 export const DEAD_LETTERS_CAUSED_MAX = 200;
 
+const NO_COPIES: ReturnType<typeof copies> = [];
+
 /** The vhost, as far as dead letters need it. */
 export interface DeadLetterHost {
   readonly exchanges: ReadonlyMap<string, Exchange>;
+  /** Remembers the routes of keys, as long as nothing can change them. */
+  route(exchange: Exchange, message: Message, key: string): readonly Queue[];
   routeAll(exchange: Exchange, message: Message, keys: readonly string[]): readonly Queue[];
   publish(queues: readonly Queue[], message: Message): number;
 }
@@ -36,6 +40,8 @@ export class DeadLetters {
   private readonly context: { burying: boolean };
   /** Caused by the dead letter that is being published. */
   private readonly waiting: DeadLetter[] = [];
+  /** Address of the last dead letter: mostly the next has the same. */
+  private address: Address = addressOf('', '');
 
   constructor(host: DeadLetterHost, clock: Clock, context: { burying: boolean }) {
     this.host = host;
@@ -58,17 +64,47 @@ export class DeadLetters {
     // In the middle of another one's publish nobody knows yet who will have room for it.
     if (!mayDrop && this.context.burying) return false;
     const key = deadLetterRoutingKey ?? message.address.routingKey;
-    const keys = [key];
-    if (deadLetterRoutingKey === null) for (const copy of copies(message)) keys.push(String(copy.value));
-    const dead = deadMessage(message, queue.name, reason, this.clock.now(), addressOf(exchange.name, key));
-    const targets: Queue[] = [];
-    for (const target of this.host.routeAll(exchange, dead, keys))
-      if (!closesCycle(dead, target.name)) targets.push(target);
+    const dead = deadMessage(
+      message,
+      queue.name,
+      reason,
+      this.clock.now(),
+      this.addressOf(exchange.name, key),
+    );
+    const further = deadLetterRoutingKey === null ? copies(message) : NO_COPIES;
+    const route =
+      further.length === 0
+        ? this.host.route(exchange, dead, key)
+        : this.host.routeAll(exchange, dead, [key, ...further.map(({ value }) => String(value))]);
+    const targets = this.withoutCycles(route, dead, hasDied(message) ? null : queue.name, reason);
     if (targets.length === 0) return mayDrop;
     if (!mayDrop && targets.some((target) => target.wouldRefuse?.(dead) === true)) return false;
     if (this.context.burying) this.waiting.push({ targets, message: dead });
     else this.publish(targets, dead);
     return true;
+  }
+
+  /**
+   * Where of its route a dead letter may go.
+   * @param diedIn the queue of its only death; null when it has others
+   */
+  private withoutCycles(
+    route: readonly Queue[],
+    dead: Message,
+    diedIn: string | null,
+    reason: DeathReason,
+  ): readonly Queue[] {
+    for (let i = 0; i < route.length; i++) {
+      if (!isCycle(dead, diedIn, reason, route[i]!.name)) continue;
+      return route.filter(({ name }) => !isCycle(dead, diedIn, reason, name));
+    }
+    return route;
+  }
+
+  private addressOf(exchange: string, key: string): Address {
+    const { address } = this;
+    if (address.routingKey !== key || address.exchange !== exchange) this.address = addressOf(exchange, key);
+    return this.address;
   }
 
   private publish(targets: readonly Queue[], message: Message): void {
@@ -82,4 +118,9 @@ export class DeadLetters {
       context.burying = false;
     }
   }
+}
+
+/** See `closesCycle`; of a first death everything is known without reading the history. */
+function isCycle(dead: Message, diedIn: string | null, reason: DeathReason, target: string): boolean {
+  return diedIn === null ? closesCycle(dead, target) : reason !== 'rejected' && diedIn === target;
 }
