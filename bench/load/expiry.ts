@@ -1,7 +1,8 @@
 // What very many times to live cost: persistent messages whose deadlines are all different and in no order wait behind one that stays, the
 // broker is killed and restarted, and then they expire at a fixed rate. Memory, the time of the restart, and how late they are: with a
 // dead-letter exchange from the dead letters, without one from the length of the queue.
-// `node expiry.js [--count N] [--size BYTES] [--rate N] [--lead SECONDS] [--without-dlx] [--dist FOLDER]`. Owns the command line and the measurement.
+// `node expiry.js [--count N] [--size BYTES] [--rate N] [--lead SECONDS] [--without-dlx] [--dist FOLDER]
+// [--profile]`: the last one profiles the broker while they expire. Owns the command line and the measurement.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { ConfirmWindow } from './confirms.ts';
 import { Histogram } from './histogram.ts';
 import { Link } from './link.ts';
+import { describeFolder } from './profile.ts';
 import { short } from './report.ts';
 import { OwnBroker } from './target.ts';
 import { usageOf } from './usage.ts';
@@ -189,6 +191,7 @@ async function main(): Promise<void> {
       lead: { type: 'string', default: '120' },
       'without-dlx': { type: 'boolean', default: false },
       dist: { type: 'string' },
+      profile: { type: 'boolean', default: false },
     },
   });
   const plan: Plan = {
@@ -200,13 +203,15 @@ async function main(): Promise<void> {
   };
   const folder = mkdtempSync(join(tmpdir(), 'leveret-bench-expiry-'));
   const where = flags.dist === undefined ? { folder } : { folder, dist: flags.dist };
+  const profiles = flags.profile ? mkdtempSync(join(tmpdir(), 'leveret-profile-')) : null;
   let broker = await OwnBroker.start(where);
   try {
     const began = performance.now();
     await watched(broker, 'fill', fill(broker, plan));
     say('fill: rate', plan.count / ((performance.now() - began) / 1000), 'msg/s');
     await broker.kill();
-    const started = await OwnBroker.timedStart({ ...where, startSeconds: START_SECONDS });
+    const nodeFlags = profiles === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profiles}`];
+    const started = await OwnBroker.timedStart({ ...where, startSeconds: START_SECONDS, nodeFlags });
     broker = started.broker;
     say('restart with all of them on disk', started.ms, 'ms');
     say('restart: resident memory', (usageOf(broker.pids())?.residentBytes ?? 0) / MIB, 'MiB');
@@ -228,6 +233,10 @@ async function main(): Promise<void> {
       );
     }
     say('expiring: greatest lateness', lateness.max / 10, 'ms');
+    if (profiles !== null) {
+      await broker.stop();
+      process.stdout.write(`\n${profiles}/${describeFolder(profiles, 60)}\n`);
+    }
   } finally {
     await broker.kill();
     rmSync(folder, { recursive: true, force: true });
