@@ -86,4 +86,18 @@ export const definitionsRules: readonly Rule[] = [
     text: 'Deleting a vhost closes its connections with 320, and all of its content goes.',
   },
   { id: '12.4.user-deleted', text: 'Deleting a user closes its connections with 320.' },
+  {
+    id: '12.4.metadata',
+    text: 'Description, tags and default type of a vhost are taken from its metadata and from beside it.',
+  },
+  { id: '12.4.limits', text: 'Limits of users and of vhosts are imported, in force, and exported.' },
+  { id: '12.4.topic-permissions', text: 'Topic permissions are imported, in force, and exported.' },
+  {
+    id: '12.4.parameters',
+    text: 'Global parameters and those of federation and shovels are exported as they were imported.',
+  },
+  {
+    id: '12.4.form',
+    text: 'An export says who wrote it, in which version and form, and has every list, also when it is empty.',
+  },
 ];

@@ -12,6 +12,7 @@ export class TargetDefinitions {
   private readonly target: Target;
   private readonly vhosts = new Set<string>();
   private readonly users = new Set<string>();
+  private readonly globals = new Set<string>();
 
   constructor(target: Target) {
     this.target = target;
@@ -33,6 +34,14 @@ export class TargetDefinitions {
     this.need();
     const name = this.target.name(hint);
     this.users.add(name);
+    return name;
+  }
+
+  /** A name for a global parameter that an import sets; it is cleared after the test. */
+  globalParameter(hint: string): string {
+    this.need();
+    const name = this.target.name(hint);
+    this.globals.add(name);
     return name;
   }
 
@@ -66,6 +75,22 @@ export class TargetDefinitions {
     const into = vhost === null ? '' : `, ${binary(vhost)}`;
     const answer = await evaluate([`catch rabbit_definitions:import_raw(${binary(text)}${into})`]);
     return answer.trim() === 'ok' ? null : answer.replace(/\\"/g, '"').replace(/\s+/g, ' ');
+  }
+
+  /** An export of everything. */
+  async exportedWhole(): Promise<Row> {
+    const { broker } = this.target;
+    if (broker !== null) return JSON.parse(JSON.stringify(broker.exportDefinitions())) as Row;
+    const answer = await evaluate([
+      'base64:encode(rabbit_json:encode(rabbit_definitions:all_definitions()))',
+    ]);
+    return JSON.parse(Buffer.from(answer.replace(/[^A-Za-z0-9+/=]/g, ''), 'base64').toString()) as Row;
+  }
+
+  /** A user as an export has it. */
+  async exportedUser(name: string): Promise<Row | undefined> {
+    const { users } = await this.exportedWhole();
+    return (users as Row[]).find((row) => row['name'] === name);
   }
 
   /** The lists of an export, each with the rows of one vhost. */
@@ -109,6 +134,15 @@ export class TargetDefinitions {
   async clean(): Promise<void> {
     for (const name of this.vhosts) await this.deleteVhost(name).catch(() => {});
     for (const name of this.users) await this.deleteUser(name).catch(() => {});
+    const { broker } = this.target;
+    for (const name of this.globals) {
+      this.globals.delete(name);
+      if (broker !== null) await broker.clearGlobalParameter(name);
+      else
+        await evaluate([
+          `rabbit_runtime_parameters:clear_global(list_to_atom(binary_to_list(${binary(name)})), ${binary('conformance')})`,
+        ]);
+    }
   }
 
   /** Skips the running test where definitions cannot be reached. */

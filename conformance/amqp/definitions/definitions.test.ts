@@ -539,3 +539,123 @@ rule('12.4.user-deleted', 'a deleted user is told', async () => {
   await definitions.deleteUser(user);
   expect(await closing(client)).toBe(`320 CONNECTION_FORCED - user '${user}' is deleted`);
 });
+
+rule('12.4.metadata', 'in either place', async (target) => {
+  // RabbitMQ has default types since 3.11.
+  const hasTypes = !target.isRabbitMQ || !target.isRabbitMQBelow('3.11.0');
+  const about = {
+    description: 'of a test',
+    tags: ['a', 'b'],
+    ...(hasTypes ? { default_queue_type: 'quorum' } : {}),
+  };
+  for (const rest of [{ metadata: about }, about]) {
+    const vhost = await definitions.vhost('metadata', rest);
+    const { vhosts } = await definitions.exported(vhost);
+    expect(vhosts![0]).toMatchObject({ name: vhost, metadata: about });
+    if (!hasTypes) continue;
+    const client = await enter(vhost);
+    await client.call(1, 'queue.declare', { queue: 'q', durable: true });
+    client.sendMethod(1, 'queue.delete', { queue: 'q', ifUnused: true });
+    expect((await client.expect('connection.close', 0))['replyCode']).toBe(540);
+  }
+});
+
+rule('12.4.limits', 'of a user and of a vhost', async () => {
+  const vhost = await definitions.vhost('limits');
+  const user = definitions.user('limited');
+  await definitions.take({
+    users: [{ name: user, password: 'p', tags: '', limits: { 'max-channels': 1 } }],
+    permissions: [{ user, vhost, ...EVERYTHING }],
+    parameters: [{ vhost, component: 'vhost-limits', name: 'limits', value: { 'max-queues': 1 } }],
+  });
+  const limited = await enter(vhost, user, 'p');
+  limited.sendMethod(2, 'channel.open');
+  expect((await limited.expect('connection.close', 0))['replyCode']).toBe(530);
+  const client = await enter(vhost);
+  await client.call(1, 'queue.declare', { queue: 'one' });
+  client.sendMethod(1, 'queue.declare', { queue: 'two' });
+  await expectSoftError(client, 1, {
+    code: 406,
+    text: `cannot declare queue 'two': queue limit in vhost '${vhost}' (1) is reached`,
+    method: [50, 10],
+  });
+  expect((await definitions.exported(vhost))['parameters']).toEqual([
+    { vhost, component: 'vhost-limits', name: 'limits', value: { 'max-queues': 1 } },
+  ]);
+  expect(await definitions.exportedUser(user)).toMatchObject({ name: user, limits: { 'max-channels': 1 } });
+});
+
+rule('12.4.topic-permissions', 'of a user without any other key', async () => {
+  const vhost = await definitions.vhost('topics');
+  const user = definitions.user('topical');
+  const topic = { user, vhost, exchange: 'amq.topic', write: '^mine\\.', read: '' };
+  await definitions.take({
+    users: [{ name: user, password: 'p', tags: '' }],
+    permissions: [{ user, vhost, ...EVERYTHING }],
+    topic_permissions: [topic],
+  });
+  expect((await definitions.exported(vhost))['topic_permissions']).toEqual([topic]);
+  const client = await enter(vhost, user, 'p');
+  await client.call(1, 'confirm.select');
+  await publish(client, 'amq.topic', 'mine.a');
+  client.send(publishFrames(1, 'amq.topic', 'yours.a', 'x', {}));
+  expect((await client.expect('channel.close', 1))['replyCode']).toBe(403);
+});
+
+rule('12.4.parameters', 'whatever their values', async (target) => {
+  const vhost = await definitions.vhost('parameters');
+  const name = definitions.globalParameter('global');
+  const value = { text: 'ü', list: [1, 2.5, true], nested: { empty: {} } };
+  const rows = [
+    { vhost, component: 'operator_policy', name: 'o', value: { ...OPERATOR_POLICY } },
+    ...(target.isRabbitMQ
+      ? []
+      : [{ vhost, component: 'federation-upstream', name: 'u', value: { uri: 'amqp://elsewhere' } }]),
+  ];
+  await definitions.take({ global_parameters: [{ name, value }], parameters: rows });
+  const sorted = [...((await definitions.exported(vhost))['parameters'] ?? [])].sort((a, b) =>
+    String(a['name']).localeCompare(String(b['name'])),
+  );
+  expect(sorted).toEqual(rows);
+  const { global_parameters: globals } = await definitions.exportedWhole();
+  expect((globals as Row[]).find((row) => row['name'] === name)).toEqual({ name, value });
+});
+
+const OPERATOR_POLICY = {
+  pattern: '^o',
+  'apply-to': 'queues',
+  priority: 0,
+  definition: { 'max-length': 50 },
+};
+
+rule('12.4.form', 'of the whole broker', async (target) => {
+  await definitions.vhost('form');
+  const whole = await definitions.exportedWhole();
+  expect(whole).toMatchObject({
+    rabbit_version: expect.stringMatching(/^\d+\.\d+\.\d+/),
+    rabbitmq_version: expect.stringMatching(/^\d+\.\d+\.\d+/),
+    // Distributions do not always name it.
+    ...(target.isRabbitMQ ? {} : { product_name: expect.any(String), product_version: expect.any(String) }),
+  });
+  for (const list of LISTS) expect(Array.isArray(whole[list]), list).toBe(true);
+  expect((whole['users'] as Row[])[0]).toMatchObject({
+    name: expect.any(String),
+    password_hash: expect.stringMatching(/^[A-Za-z0-9+/]+=*$/),
+    hashing_algorithm: expect.stringMatching(/^rabbit_password_hashing_/),
+    tags: expect.any(Array),
+    limits: expect.any(Object),
+  });
+});
+
+const LISTS = [
+  'users',
+  'vhosts',
+  'permissions',
+  'topic_permissions',
+  'parameters',
+  'global_parameters',
+  'policies',
+  'queues',
+  'exchanges',
+  'bindings',
+];
