@@ -186,7 +186,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   }
 
   get bytesTaken(): number | null {
-    return this.gate.has('output') ? this.bytesOut - this.stream.writableLength : null;
+    return this.gate.has('output') ? this.output.bytesTaken : null;
   }
 
   get bytesIn(): number {
@@ -407,7 +407,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
 
   sendHeartbeat(): void {
     // Bytes that the client has not taken yet say that we live, if it ever reads them.
-    if (this.stream.writableLength !== 0) return;
+    if (!this.output.isIdle) return;
     this.writer.heartbeat();
     this.wantsFlush();
   }
@@ -500,7 +500,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
 
   /** Nothing more is said; TCP ends when the client has read what was. */
   private endStream(): void {
-    this.output.flush();
+    this.output.finish();
     if (this.state !== 'ending') this.become('ending');
     this.stream.end();
     if (!this.deadline.isSet) this.node.wheel.set(this.deadline, this.options.closeTimeoutMs);

@@ -1,8 +1,10 @@
 // What holds back and what lets go: credit, slow sockets, clients that do not read, alarms, pressure, the share of a turn.
 
 import { describe, expect, it } from 'vitest';
+import { TURN_SEND_BYTES } from '../../src/amqp/output.ts';
 import {
   body,
+  connectionClose,
   header,
   method,
   openWorld,
@@ -214,6 +216,111 @@ describe('a consumer that does not read', () => {
     await world.settle();
     expect(given.filter(({ length }) => length === world.pool.chunkBytes).length).toBeGreaterThan(2);
     expect(new Set(given).size).toBe(given.length);
+  });
+});
+
+describe('a message that is larger than what one turn sends', () => {
+  const content = Buffer.from(Uint8Array.from({ length: 7_000_000 }, (_, i) => (i * 7) >>> 3));
+
+  /** Octets of its publish, in frames that anybody takes. */
+  function publishing(): Buffer {
+    const parts = [method(1, 'basic.publish', { routingKey: 'a' }), header(1, content.length)];
+    for (let at = 0; at < content.length; at += 4_000) parts.push(body(1, content.subarray(at, at + 4_000)));
+    return Buffer.concat(parts);
+  }
+
+  /** Sizes of the writes to this client's socket. */
+  function writesTo(peer: Peer): number[] {
+    const sizes: number[] = [];
+    const { socket } = peer;
+    const write = socket._write.bind(socket);
+    socket._write = (chunk, encoding, done) => {
+      sizes.push(chunk.length);
+      write(chunk, encoding, done);
+    };
+    const writev = socket._writev.bind(socket);
+    socket._writev = (chunks, done) => {
+      sizes.push(chunks.reduce((sum, { chunk }) => sum + chunk.length, 0));
+      writev(chunks, done);
+    };
+    return sizes;
+  }
+
+  // With the second one a body is a single frame.
+  it.each([131_072, 16_000_000])(
+    'goes out in shares, whole and in order: frames of up to %i',
+    async (frameMax) => {
+      const world = await openWorld({ amqp: { frameMax } });
+      const other = await withQueues(world, 'a');
+      const peer = await world.client({ frameMax });
+      await peer.send(consume('a', 'c', true));
+      const sizes = writesTo(peer);
+      await other.send(publishing(), publish(1, '', 'a', Buffer.from('next')));
+      await peer.send(method(1, 'queue.declare', { queue: 'a', passive: true }));
+      const frames = peer.frames();
+      const bodies = frames.filter(({ type }) => type === 3).map(({ payload }) => payload);
+      expect(bodies.pop()!.toString()).toBe('next');
+      expect(Buffer.concat(bodies).equals(content)).toBe(true);
+      expect(frames.at(-1)!.name).toBe('queue.declare-ok');
+      expect(sizes.length).toBeGreaterThanOrEqual(4);
+      expect(Math.max(...sizes)).toBeLessThanOrEqual(TURN_SEND_BYTES);
+    },
+  );
+
+  it('leaves a turn to others between its shares', async () => {
+    const world = await openWorld();
+    const other = await withQueues(world, 'a', 'quiet');
+    const [peer, quiet] = [await world.client(), await world.client()];
+    await peer.send(consume('a', 'c', true));
+    await quiet.send(consume('quiet', 'c', true));
+    quiet.frames();
+    peer.frames();
+    other.push(publishing(), publish(1, '', 'quiet', Buffer.from('hello')));
+    while (quiet.names().length === 0) {
+      await world.wait(2);
+      world.turn();
+    }
+    const arrived = peer.socket.arrived.reduce((sum, { length }) => sum + length, 0);
+    expect(arrived).toBeLessThan(content.length);
+    await world.settle();
+  });
+
+  it('waits for the client to take a share before it is given the next', async () => {
+    const world = await openWorld();
+    const other = await withQueues(world, 'a');
+    const peer = await world.client();
+    await peer.send(consume('a', 'c', true));
+    peer.frames();
+    peer.socket.stopReading();
+    await other.send(publishing(), publish(1, '', 'a', Buffer.from('next')));
+    expect(peer.socket.writableLength).toBeLessThanOrEqual(TURN_SEND_BYTES);
+    // Deliveries wait meanwhile.
+    expect(world.queue('a').messageCount).toBe(1);
+    peer.socket.goOnReading();
+    await world.settle();
+    const bodies = peer.frames().filter(({ type }) => type === 3);
+    expect(Buffer.concat(bodies.map(({ payload }) => payload)).length).toBe(content.length + 4);
+  });
+
+  it('arrives whole in front of the close-ok when the client asks for the end meanwhile', async () => {
+    const world = await openWorld();
+    const other = await withQueues(world, 'a');
+    const peer = await world.client();
+    await peer.send(consume('a', 'c', true));
+    peer.frames();
+    other.push(publishing());
+    while (peer.socket.arrived.length === 0) {
+      await world.wait(2);
+      world.turn();
+    }
+    peer.push(connectionClose());
+    peer.socket.push(null);
+    await world.settle();
+    const frames = peer.frames();
+    const bodies = frames.filter(({ type }) => type === 3).map(({ payload }) => payload);
+    expect(Buffer.concat(bodies).equals(content)).toBe(true);
+    expect(frames.at(-1)!.name).toBe('connection.close-ok');
+    expect(peer.socket.endedByUs).toBe(true);
   });
 });
 
