@@ -65,16 +65,37 @@ export class LineContents implements QueueContents {
   }
 
   find(ids: readonly MessageId[], visit: (found: Found) => void, done: (error: Error | null) => void): void {
-    const lines = this.queue.linesInOrder();
+    const lines = new Map(this.queue.linesInOrder().map((line) => [line.number, line]));
     const cold: [Line, number][] = [];
+    const beside = new Map<Line, Map<number, Entry>>();
     for (const { number, position } of ids) {
-      const line = lines.find((each) => each.number === number);
+      const line = lines.get(number);
       if (line === undefined) continue;
-      const known = this.inMemory(line, position);
-      if (known !== null) visit(known);
+      const listed = line.ready.find(position);
+      if (listed !== null) {
+        visit(foundInMemory(line, listed, 'ready'));
+        continue;
+      }
+      // Consumers may hold very many: they are gone through once for all ids.
+      if (!beside.has(line)) beside.set(line, this.besideByPosition(line, ids));
+      const entry = beside.get(line)!.get(position);
+      if (entry !== undefined) visit(foundBeside(line, entry));
       else if (isOnlyStored(line)) cold.push([line, position]);
     }
     this.findCold(cold, 0, visit, done);
+  }
+
+  /** What is asked for of a line and in somebody's hands, or parked. */
+  private besideByPosition(line: Line, ids: readonly MessageId[]): Map<number, Entry> {
+    const wanted = new Set<number>();
+    for (const { number, position } of ids) if (number === line.number) wanted.add(position);
+    const found = new Map<number, Entry>();
+    for (const entry of line.unacked) if (wanted.has(entry.position)) found.set(entry.position, entry);
+    const { ordering } = this.queue;
+    if (line.parked === 0 || ordering === null) return found;
+    for (const entry of ordering.parked())
+      if (entry.owner === line && wanted.has(entry.position)) found.set(entry.position, entry);
+    return found;
   }
 
   /** One after the other: each is the smallest read there is. */
@@ -89,12 +110,13 @@ export class LineContents implements QueueContents {
     this.read(line, position, 1, (error, run) => {
       if (error !== null) return done(error);
       if (this.queue.deleted) return done(null);
-      // It may have come into memory meanwhile.
-      const known = this.inMemory(line, position);
       const [stored] = run;
-      if (known !== null) visit(known);
-      else if (stored?.position === position) {
-        const found = this.foundInStore(line, stored);
+      // What had its place in the store only has a record until it leaves the queue.
+      if (stored?.position === position) {
+        // It may have come into memory meanwhile.
+        const isCold = line.pager.has(position) && !isHeldBack(stored);
+        const known = isCold ? null : this.inMemory(line, position);
+        const found = known ?? this.foundInStore(line, stored);
         if (found !== null) visit(found);
       }
       this.findCold(cold, at + 1, visit, done);

@@ -16,6 +16,8 @@ const HOLES_KEPT = 64;
 export class ReadyList {
   private arrived = new Deque<Entry>();
   private returned = new Heap<Entry>(positionOf);
+  /** Those of `returned` by position, made when somebody looks for one; null until then. */
+  private byPosition: Map<number, Entry> | null = null;
   /** Entries in either that were taken out of the middle. */
   private holes = 0;
 
@@ -38,6 +40,7 @@ export class ReadyList {
       return;
     }
     this.returned.push(entry);
+    if (this.byPosition !== null) this.byPosition.set(entry.position, entry);
   }
 
   peek(): Entry | null {
@@ -67,8 +70,26 @@ export class ReadyList {
       const entry = arrived.at(index);
       if (entry.position === position) return !isHole(entry) ? entry : null;
     }
-    for (const entry of this.returned) if (entry.position === position && !isHole(entry)) return entry;
-    return null;
+    const entry = this.returnedAt(position);
+    return entry !== null && !isHole(entry) ? entry : null;
+  }
+
+  /** Very many may have come back at once, and very many may be looked for. */
+  private returnedAt(position: number): Entry | null {
+    if (this.returned.length === 0) return null;
+    if (this.byPosition === null) {
+      this.byPosition = new Map();
+      for (const entry of this.returned) this.byPosition.set(entry.position, entry);
+    }
+    return this.byPosition.get(position) ?? null;
+  }
+
+  private shiftReturned(): Entry | null {
+    const entry = this.returned.shift();
+    // Not kept any longer than it may be of use.
+    if (this.returned.length === 0) this.byPosition = null;
+    else if (this.byPosition !== null && entry !== null) this.byPosition.delete(entry.position);
+    return entry;
   }
 
   /**
@@ -132,7 +153,7 @@ export class ReadyList {
     const arrived = this.arrived.peekFront();
     return returned === null || (arrived !== null && arrived.position < returned.position)
       ? this.arrived.shift()
-      : this.returned.shift();
+      : this.shiftReturned();
   }
 
   private passHoles(): void {
@@ -143,7 +164,7 @@ export class ReadyList {
       entry = arrived.peekFront();
     }
     for (let entry = returned.peek(); entry !== null && isHole(entry); ) {
-      returned.shift();
+      this.shiftReturned();
       this.drop(entry);
       entry = returned.peek();
     }
@@ -153,6 +174,7 @@ export class ReadyList {
     const { arrived, returned } = this;
     this.arrived = new Deque<Entry>();
     this.returned = new Heap<Entry>(positionOf);
+    this.byPosition = null;
     for (let entry = arrived.shift(); entry !== null; entry = arrived.shift()) {
       if (!isHole(entry)) this.arrived.push(entry);
       else this.drop(entry);

@@ -15,6 +15,7 @@ describe('what is ready', () => {
       { weight: 3, arbitrary: fc.constant('push' as const) },
       { weight: 3, arbitrary: fc.constant('shift' as const) },
       { weight: 3, arbitrary: fc.nat({ max: 1_000 }) },
+      { weight: 2, arbitrary: fc.record({ find: fc.nat({ max: 60 }), take: fc.boolean() }) },
     );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
@@ -31,6 +32,14 @@ describe('what is ready', () => {
             const entry = list.shift();
             expect(entry?.position).toBe(model.shift());
             if (entry !== null) out.push(entry);
+          } else if (typeof what === 'object') {
+            const found = list.find(what.find);
+            expect(found?.position).toBe(model.find((position) => position === what.find));
+            if (found !== null && what.take) {
+              list.take(found);
+              model.splice(model.indexOf(what.find), 1);
+              out.push(found);
+            }
           } else if (out.length > 0) {
             const [entry] = out.splice(what % out.length, 1);
             list.putBack(entry!);
