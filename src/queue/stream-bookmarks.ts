@@ -1,7 +1,7 @@
 // How far named consumers of a stream have come (consumer argument x-stream-consumer-name): remembered in the store, over restarts.
 // Owns the names, their places and when these are written. Knows no consumer: a reader says where its name stands.
-// Invariants: at most BOOKMARKS_MAX names; one record in the store for each, under a queue number of its own; a place is written at most
-// once in WRITE_EVERY_MS, and before a clean stop.
+// Invariants: at most BOOKMARKS_MAX names; one record in the store for each, under a queue number of its own; a new name is written
+// at once; where it has come to, at most once in WRITE_EVERY_MS, and before a clean stop.
 
 import { Timer, type TimerWheel } from '../base/timer-wheel.ts';
 import type { QueueNo, StoredEntry } from '../store/store.ts';
@@ -72,7 +72,8 @@ export class StreamBookmarks {
       if (this.names.size >= BOOKMARKS_MAX) this.forgetOne();
       bookmark = { name, position, record: 0, dirty: false, user };
       this.names.set(name, bookmark);
-      this.touch(bookmark);
+      // At once: to a consumer that comes back after a crash, and begins at the next message, all that came meanwhile would be lost.
+      this.writeOne(bookmark);
     }
     bookmark.user = user;
   }

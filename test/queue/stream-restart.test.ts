@@ -231,6 +231,15 @@ describe('retention', () => {
 describe('the place of a named consumer', () => {
   const named = (extra: Record<string, unknown> = {}) => ({ 'x-stream-consumer-name': 'billing', ...extra });
 
+  it('is there after a crash from its first message on, though nothing was acknowledged yet', async () => {
+    await open();
+    await kit.add('before');
+    kit.consume(named());
+    await kit.add('a', 'b');
+    await kit.crash();
+    expect((await kit.read(named())).offsets).toEqual([1, 2]);
+  });
+
   it('is behind what it acknowledged, after a restart too', async () => {
     await open();
     const reader = kit.consume(named());
