@@ -1,7 +1,11 @@
 // The heartbeat of the broker: once per event-loop iteration deliver, then commit, then flush.
 // Owns the order of the three phases. Knows nothing of queues, stores or sockets: it calls interfaces.
 // Invariants: what is woken or queued during a turn runs in the next one; at most one turn is scheduled; one that fails
-// does not stop the others; a wake allocates nothing (two arrays take turns).
+// does not stop the others; a wake allocates nothing (two arrays take turns); a scheduled turn begins nothing more once it has
+// delivered for as long as it may, and what had to wait is first in the next one.
+
+/** When the deliver phase of a broker's turn has taken so long, in milliseconds, the rest of it is left to the next turn. */
+export const DELIVER_MS_MAX = 20;
 
 /** Something that has work for the deliver phase. */
 export interface Wakeable {
@@ -34,6 +38,8 @@ export class Turn {
   /** True while a scheduled run is outstanding. */
   #scheduled = false;
   #running = false;
+  /** When the deliver phase has to end, in milliseconds of `performance.now`; Infinity for a turn that is run by hand. */
+  #deliverUntil = Number.POSITIVE_INFINITY;
   /** True when a commit was asked for that no turn has done yet. */
   #requested = false;
   /** Queued for the next deliver phase; the spare array takes its place while it is worked through. */
@@ -43,12 +49,18 @@ export class Turn {
   #flushes: Flushable[] = [];
   #flushesSpare: Flushable[] = [];
 
-  /** @param schedule runs a function in the next event-loop iteration; tests pass one that they run by hand */
-  constructor(schedule: (run: () => void) => void = setImmediate) {
+  /**
+   * @param schedule runs a function in the next event-loop iteration; tests pass one that they run by hand
+   * @param deliverMsMax how long a scheduled turn may deliver; Infinity for tests, whose turns must not depend on the machine
+   */
+  constructor(
+    schedule: (run: () => void) => void = setImmediate,
+    deliverMsMax: number = Number.POSITIVE_INFINITY,
+  ) {
     this.#schedule = schedule;
     this.#runScheduled = () => {
       this.#scheduled = false;
-      this.run();
+      this.#run(deliverMsMax);
     };
   }
 
@@ -74,11 +86,24 @@ export class Turn {
     this.#ensureScheduled();
   }
 
-  /** Runs one turn now. Called by the schedule, and by tests directly; a call from inside a turn does nothing. */
+  /**
+   * The deliver phase has taken as long as it may: whoever does many costly things in one `runTurn` leaves the rest of them to the next
+   * turn. Costs a look at the clock.
+   */
+  get isLong(): boolean {
+    return this.#deliverUntil !== Number.POSITIVE_INFINITY && performance.now() > this.#deliverUntil;
+  }
+
+  /** Runs one turn now, however long it takes: at a stop, and in tests. A call from inside a turn does nothing. */
   run(): void {
+    this.#run(Number.POSITIVE_INFINITY);
+  }
+
+  #run(deliverMsMax: number): void {
     if (this.#running) return;
     this.#running = true;
     const start = performance.now();
+    this.#deliverUntil = start + deliverMsMax;
 
     const woken = this.#woken;
     this.#woken = this.#wokenSpare;
@@ -91,8 +116,13 @@ export class Turn {
       } catch (error) {
         this.onError(error, w);
       }
+      if (i + 1 < woken.length && this.isLong) {
+        this.#postpone(woken, i + 1);
+        break;
+      }
     }
     woken.length = 0;
+    this.#deliverUntil = Number.POSITIVE_INFINITY;
 
     this.#requested = false;
     try {
@@ -120,6 +150,13 @@ export class Turn {
     if (ms > this.longestTurnMs) this.longestTurnMs = ms;
     this.#running = false;
     if (this.#woken.length > 0 || this.#flushes.length > 0 || this.#requested) this.#ensureScheduled();
+  }
+
+  /** What stands in `woken` from a place on goes before what was woken meanwhile. */
+  #postpone(woken: readonly Wakeable[], from: number): void {
+    const meanwhile = this.#woken;
+    this.#woken = woken.slice(from);
+    for (let i = 0; i < meanwhile.length; i++) this.#woken.push(meanwhile[i]!);
   }
 
   #ensureScheduled(): void {

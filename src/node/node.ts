@@ -11,7 +11,7 @@ import type { Clock } from '../base/clock.ts';
 import { BrokerError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { TimerWheel } from '../base/timer-wheel.ts';
-import { Turn } from '../base/turn.ts';
+import { DELIVER_MS_MAX, Turn } from '../base/turn.ts';
 import { MemoryBudget } from '../queue/memory-budget.ts';
 import { MESSAGE_TICK_MS, type QueueContext } from '../queue/queue-context.ts';
 import type { ReplyQueue } from '../queue/reply-queue.ts';
@@ -85,7 +85,12 @@ export class BrokerNode {
   private vhostContext: VHostContext | null = null;
   private queueNumber = 0;
 
-  constructor(options: NodeOptions, clock: Clock, log: Logger, turn: Turn = new Turn()) {
+  constructor(
+    options: NodeOptions,
+    clock: Clock,
+    log: Logger,
+    turn: Turn = new Turn(setImmediate, DELIVER_MS_MAX),
+  ) {
     this.name = options.name;
     this.options = options;
     this.clock = clock;

@@ -47,6 +47,9 @@ const NOTHING_LEFT = 0;
 const WORK_LEFT = 1;
 const MARK_MISSING = 2;
 
+/** After so many deaths, a power of two, one looks how long the turn has taken. */
+const DEATHS_PER_LOOK = 8;
+
 /** A first-in first-out queue, or one such line for each priority (x-queue-type classic). */
 export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, ContentsHost {
   readonly name: string;
@@ -130,7 +133,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       context.clock,
       context.wheel,
       () => this.group.size !== 0,
-      () => host.expired(this),
+      () => this.wake(),
     );
     this.idle.set(this.options.expiresMs);
     this.orderBy(this.options.orderingKey);
@@ -386,6 +389,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   }
 
   runTurn(): void {
+    if (this.idle.isDue && this.idle.hasPassed()) return this.host.expired(this);
     if (this.expiry.isTime) this.expire();
     if (this.hasToResume) this.resumeHeld();
     if (this.getters.length !== 0) this.serveGetters();
@@ -560,16 +564,23 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     for (let i = 0; i < this.lines.length; i++) {
       const line = this.lines[i]!;
       for (let entry = line.nextExpired(now); entry !== null; entry = line.nextExpired(now)) {
-        if (budget-- === 0) {
+        if (budget === 0 || this.isTurnLong(budget)) {
           this.wake();
           return false;
         }
+        budget--;
         line.take(entry);
         this.bury(entry, 'expired');
       }
     }
     this.watchDeadlines();
     return true;
+  }
+
+  /** Dead letters may have many targets: a number of deaths alone does not bound the time that they take. */
+  private isTurnLong(budget: number): boolean {
+    const done = this.context.deliveriesPerTurn - budget;
+    return done !== 0 && (done & (DEATHS_PER_LOOK - 1)) === 0 && this.context.turn.isLong;
   }
 
   /** Drops what had to be handed out at once and was not. */
@@ -579,11 +590,13 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     for (let i = 0; i < brief.length; i++) {
       const entry = brief[i]!;
       if (!isWaiting(entry)) continue;
-      if (budget-- <= 0) {
+      if (budget === 0 || this.isTurnLong(budget)) {
+        budget = 0;
         deadlines.keepBrief(entry);
         this.wake();
         continue;
       }
+      budget--;
       line.take(entry);
       this.bury(entry, 'expired');
     }
@@ -625,10 +638,11 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       if (!this.isDue(entry)) return entry;
       if (entry.expiresAt !== NOW_OR_NEVER) {
         if (!this.expire()) return null;
-      } else if (budget-- === 0) {
+      } else if (budget === 0 || this.isTurnLong(budget)) {
         this.wake();
         return null;
       } else {
+        budget--;
         this.top.shift();
         this.bury(entry, 'expired');
       }
@@ -737,7 +751,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     const { options } = this;
     if (options.overflow !== 'drop-head') return;
     for (let budget = this.context.deliveriesPerTurn; isTooLong(this, options); budget--) {
-      if (budget === 0) return this.wake();
+      if (budget === 0 || this.isTurnLong(budget)) return this.wake();
       // RabbitMQ: of a queue with priorities, the head of the highest one goes.
       const line = this.top;
       const front = line.peek();

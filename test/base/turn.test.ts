@@ -34,6 +34,40 @@ describe('Turn', () => {
     expect(turn.turns).toBe(1);
   });
 
+  it('leaves what is too much for one turn to the next, where it is first', () => {
+    const scheduled: (() => void)[] = [];
+    const turn = new Turn((run) => scheduled.push(run), 5);
+    const log: string[] = [];
+    const late = wakeable(() => log.push('late'));
+    const slow = wakeable(() => {
+      turn.wake(late);
+      expect(turn.isLong).toBe(false);
+      const until = performance.now() + 6;
+      while (performance.now() < until);
+      expect(turn.isLong).toBe(true);
+      log.push('slow');
+    });
+    turn.commit = () => log.push('commit');
+    const next = wakeable(() => log.push('next'));
+    turn.wake(slow);
+    turn.wake(next);
+    scheduled.shift()!();
+    expect(log.splice(0)).toEqual(['slow', 'commit']);
+    expect([next.woken, late.woken, turn.isLong]).toEqual([true, true, false]);
+    scheduled.shift()!();
+    expect(log.splice(0)).toEqual(['next', 'late', 'commit']);
+    turn.wake(slow);
+    turn.wake(next);
+    // Run by hand, a turn takes as long as it takes.
+    slow.runTurn = () => {
+      const until = performance.now() + 6;
+      while (performance.now() < until);
+      expect(turn.isLong).toBe(false);
+    };
+    turn.run();
+    expect(log).toEqual(['next', 'commit']);
+  });
+
   it('runs what is woken many times only once', () => {
     const { turn, scheduled } = manualTurn();
     let runs = 0;

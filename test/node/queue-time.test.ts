@@ -89,6 +89,7 @@ it('a queue with x-expires is gone from its vhost with its bindings, and has its
   kit.clock.advance(9_000);
   expect(kit.vhost.queues.has('q')).toBe(true);
   kit.clock.advance(1_200);
+  kit.run();
   expect(kit.vhost.queues.has('q')).toBe(false);
   expect(kit.routed('amq.fanout', '')).toEqual([]);
   await kit.settle();
@@ -104,5 +105,6 @@ it('a declaration of a queue that exists is a use of it', async () => {
   kit.clock.advance(9_000);
   expect(kit.vhost.queues.has('q')).toBe(true);
   kit.clock.advance(1_200);
+  kit.run();
   expect(kit.vhost.queues.has('q')).toBe(false);
 });
