@@ -8,6 +8,9 @@ import type { Clock } from '../base/clock.ts';
 /** Keys that any one memory may hold, whatever is asked for: an entry takes some 150 bytes. */
 export const KEYS_MAX = 10_000_000;
 
+/** A time that is as good as for ever: a hundred years, in milliseconds. A publisher may ask for any number, and the store has room for 48 bits. */
+const FOR_EVER_MS = 100 * 365 * 86_400_000;
+
 /** Where keys are written down, so that they outlive a restart. */
 export interface KeyLog {
   /** @param expiresAt in ms since the epoch, 0 for never. @returns where it is */
@@ -47,7 +50,7 @@ export class KnownKeys {
     return this.keys.size;
   }
 
-  /** Remembers the key for `ttlMs`, Infinity for as long as there is room. @returns false when it was known */
+  /** Remembers the key for `ttlMs`, Infinity for as long as there is room, 0 and less not at all. @returns false when it was known */
   add(key: string, ttlMs: number): boolean {
     const { keys } = this;
     const now = this.clock.now();
@@ -57,9 +60,9 @@ export class KnownKeys {
       this.drop(known);
     }
     this.makeRoom(now);
-    const expiresAt = now + ttlMs;
+    const expiresAt = ttlMs >= FOR_EVER_MS ? Number.POSITIVE_INFINITY : now + Math.max(0, ttlMs);
     const position =
-      this.log === null ? 0 : this.log.write(key, ttlMs === Number.POSITIVE_INFINITY ? 0 : expiresAt);
+      this.log === null ? 0 : this.log.write(key, expiresAt === Number.POSITIVE_INFINITY ? 0 : expiresAt);
     this.append(key, expiresAt, position);
     return true;
   }

@@ -202,6 +202,26 @@ describe('an exchange that drops duplicates', () => {
     await send(session, 'k1 at last', 'k1');
     expect(await session.texts('q')).toEqual(['k1', 'k2', 'k3', 'm', 'm', 'm', 'k3 at last', 'k1 at last']);
   });
+
+  it('on disk takes any number for the time that a message asks for', async () => {
+    const { broker, session } = await scene();
+    await declare(session, {
+      'x-cache-size': 100,
+      'x-cache-persistence': 'disk',
+      'x-cache-ttl': '9'.repeat(20),
+    });
+    await send(session, 'without', 'k');
+    for (const ttl of [2 ** 48, 2 ** 53, -5, -(2 ** 53), 0, 1])
+      await send(session, String(ttl), `k${ttl}`, { headers: { 'x-cache-ttl': ttl } });
+    await send(session, 'again', `k${2 ** 53}`);
+    await send(session, 'again', `k${-(2 ** 53)}`);
+    expect(await session.texts('q')).toEqual([
+      'without',
+      ...[2 ** 48, 2 ** 53, -5, -(2 ** 53), 0, 1].map(String),
+      'again',
+    ]);
+    expect(broker.port).toBeGreaterThan(0);
+  });
 });
 
 describe('a queue that drops duplicates', () => {
