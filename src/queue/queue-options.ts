@@ -5,6 +5,7 @@
 import { DEDUPLICATION_HEADER } from '../message/deduplication.ts';
 import type { FieldTable } from '../protocol/field-table.ts';
 import { ageMs } from './stream-age.ts';
+import { RETRIES_MAX } from './tries.ts';
 
 /** x-queue-type. */
 export type QueueType = 'classic' | 'quorum' | 'stream';
@@ -95,6 +96,8 @@ const STREAM_SEGMENT_BYTES = 500_000_000;
 const RETRY_DELAY_MS = 1_000;
 const RETRY_MULTIPLIER = 2;
 const RETRY_DELAY_MAX_MS = 3_600_000;
+/** Longest time, in milliseconds: that of arguments. A policy may say any number (RabbitMQ), and the store has room for 48 bits. */
+const TIME_MAX_MS = 315_360_000_000;
 
 /** Options from a queue's declared arguments and the policy keys that apply to it. */
 export function queueOptions(args: FieldTable, policy: PolicyKeys = NO_POLICY): QueueOptions {
@@ -110,8 +113,8 @@ export function queueOptions(args: FieldTable, policy: PolicyKeys = NO_POLICY): 
     bytesMax,
     bounded: lengthMax !== Number.POSITIVE_INFINITY || bytesMax !== Number.POSITIVE_INFINITY,
     overflow,
-    messageTtlMs: numberOf(args, policy, 'message-ttl', smaller) ?? Number.POSITIVE_INFINITY,
-    expiresMs: numberOf(args, policy, 'expires', smaller) ?? Number.POSITIVE_INFINITY,
+    messageTtlMs: timeOf(args, policy, 'message-ttl', smaller) ?? Number.POSITIVE_INFINITY,
+    expiresMs: timeOf(args, policy, 'expires', smaller) ?? Number.POSITIVE_INFINITY,
     deadLetterExchange: textOf(args, policy, 'dead-letter-exchange', argumentWins),
     deadLetterRoutingKey: textOf(args, policy, 'dead-letter-routing-key', argumentWins),
     deadLetterStrategy: strategyOf(args, policy, type, overflow),
@@ -164,19 +167,20 @@ function deliveryLimitOf(args: FieldTable, policy: PolicyKeys, type: QueueType):
 /** RabbitMQ 4.3 tells failed deliveries from returned ones; here every one that comes back has failed, so each of its types means all. */
 function returnDelayOf(args: FieldTable, policy: PolicyKeys): ReturnDelay | null {
   const kind = textOf(args, policy, 'delayed-retry-type', policyWins) ?? 'disabled';
-  const minMs = numberOf(args, policy, 'delayed-retry-min', smaller);
+  const minMs = timeOf(args, policy, 'delayed-retry-min', smaller);
   if (kind === 'disabled' || minMs === null) return null;
-  return { minMs, maxMs: numberOf(args, policy, 'delayed-retry-max', smaller) ?? minMs };
+  return { minMs, maxMs: timeOf(args, policy, 'delayed-retry-max', smaller) ?? minMs };
 }
 
 function retryOf(args: FieldTable, policy: PolicyKeys): RetryOptions | null {
   const limit = numberOf(args, policy, 'retry-limit', argumentWins);
   if (limit === null) return null;
   return {
-    limit,
-    delayMs: numberOf(args, policy, 'retry-delay', argumentWins) ?? RETRY_DELAY_MS,
+    // A policy may say any number; more are not counted.
+    limit: Math.min(limit, RETRIES_MAX),
+    delayMs: timeOf(args, policy, 'retry-delay', argumentWins) ?? RETRY_DELAY_MS,
     multiplier: numberOf(args, policy, 'retry-multiplier', argumentWins) ?? RETRY_MULTIPLIER,
-    delayMaxMs: numberOf(args, policy, 'retry-delay-max', argumentWins) ?? RETRY_DELAY_MAX_MS,
+    delayMaxMs: timeOf(args, policy, 'retry-delay-max', argumentWins) ?? RETRY_DELAY_MAX_MS,
   };
 }
 
@@ -214,6 +218,12 @@ function numberOf(args: FieldTable, policy: PolicyKeys, key: string, rule: Rule<
   const other = policy.get(key);
   if (other === undefined) return argument === undefined ? null : Number(argument.value);
   return argument === undefined ? Number(other) : rule(Number(argument.value), Number(other));
+}
+
+/** As `numberOf`, for milliseconds: ten years at most. */
+function timeOf(args: FieldTable, policy: PolicyKeys, key: string, rule: Rule<number>): number | null {
+  const time = numberOf(args, policy, key, rule);
+  return time === null ? null : Math.min(time, TIME_MAX_MS);
 }
 
 /** As `numberOf`, for texts. */

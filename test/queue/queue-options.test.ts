@@ -25,6 +25,26 @@ describe('argument and policy', () => {
     });
   }
 
+  test('no time of a policy is longer than an argument may be, and no retry goes on for ever', () => {
+    const years = 10 * 365 * 86_400_000;
+    const huge = options(
+      { 'x-queue-type': 'quorum' },
+      {
+        'message-ttl': 1e300,
+        expires: 1e15,
+        'retry-limit': 1_000,
+        'retry-delay': 1e15,
+        'retry-delay-max': 1e18,
+        'delayed-retry-type': 'all',
+        'delayed-retry-min': 1e15,
+        'delayed-retry-max': 1e18,
+      },
+    );
+    expect([huge.messageTtlMs, huge.expiresMs]).toEqual([years, years]);
+    expect(huge.retry).toMatchObject({ limit: 255, delayMs: years, delayMaxMs: years });
+    expect(huge.returnDelay).toEqual({ minMs: years, maxMs: years });
+  });
+
   test('neither leaves no limit', () => {
     const none = options({}, {});
     for (const [, option] of NUMBERS) expect(none[option] ?? Number.POSITIVE_INFINITY).toBe(Infinity);
