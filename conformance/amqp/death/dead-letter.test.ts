@@ -1,13 +1,17 @@
 // Dead-lettering: why messages die, where they go, and what is written on them.
 import { expect } from 'vitest';
+import { FakeClock } from '../../../src/index.ts';
 import type { Channel, Message } from '../../support/channel.ts';
 import { publish } from '../../support/raw-client.ts';
 import { acrossRestart, OWN_ONLY } from '../../support/restart.ts';
 import { type Scene, scene } from '../../support/scene.ts';
 import { rule, type Target, useTarget } from '../../support/target.ts';
 import { decodeTable, encodeArray, longlong, longstr, type TypedEntry } from '../../support/typed-table.ts';
+import { passTimeWhileWaiting } from '../../support/waiting.ts';
 
-useTarget();
+const clock = new FakeClock();
+useTarget({ clock });
+passTimeWhileWaiting(clock);
 
 type Table = Record<string, unknown>;
 interface Death {

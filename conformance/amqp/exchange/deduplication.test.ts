@@ -1,10 +1,14 @@
 // Duplicates that an exchange or a queue drops. RabbitMQ has both with a community plugin.
 import { expect } from 'vitest';
+import { FakeClock } from '../../../src/index.ts';
 import { acrossRestart, OWN_ONLY } from '../../support/restart.ts';
 import { type Scene, scene } from '../../support/scene.ts';
 import { rule, useTarget } from '../../support/target.ts';
+import { passTimeWhileWaiting } from '../../support/waiting.ts';
 
-useTarget();
+const clock = new FakeClock();
+useTarget({ clock });
+passTimeWhileWaiting(clock);
 
 const TYPE = 'x-message-deduplication';
 const HEADER = 'x-deduplication-header';

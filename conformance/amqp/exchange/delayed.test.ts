@@ -1,10 +1,14 @@
 // Exchanges that hold messages back. RabbitMQ has them as a community plugin.
 import { expect } from 'vitest';
+import { FakeClock } from '../../../src/index.ts';
 import { acrossRestart, OWN_ONLY } from '../../support/restart.ts';
 import { type Scene, scene } from '../../support/scene.ts';
 import { rule, useTarget } from '../../support/target.ts';
+import { passTimeWhileWaiting } from '../../support/waiting.ts';
 
-useTarget();
+const clock = new FakeClock();
+useTarget({ clock });
+passTimeWhileWaiting(clock);
 
 const DELAYED = 'x-delayed-message';
 const DECLARE = 'exchange.declare';
@@ -29,14 +33,15 @@ rule(
     const t = await scene(target);
     const exchange = await delaying(t);
     const consumer = await t.channel.consume(await t.boundQueue(exchange, 'k'), { noAck: true });
-    const began = Date.now();
+    const now = (): number => (target.broker === null ? Date.now() : clock.now());
+    const began = now();
     delayed(t, exchange, 'last', 350);
     delayed(t, exchange, 'first', 150);
     delayed(t, exchange, 'second', 250);
     delayed(t, exchange, 'never in this test', LONG_MS);
     await consumer.take(1);
     // Clocks of two machines may run apart a little; nobody is early by more than that.
-    expect(Date.now() - began).toBeGreaterThanOrEqual(148);
+    expect(now() - began).toBeGreaterThanOrEqual(148);
     await consumer.take(2);
     expect(consumer.bodies).toEqual(['first', 'second', 'last']);
   },
