@@ -69,8 +69,10 @@ export function publish(channel: Channel, target: PublishTarget, published: Mess
   const outcome = perform(channel, message, queues, target);
   const { confirms } = channel;
   if (confirms === null) return;
-  if ((outcome & REJECTED) !== 0) confirms.refuse();
-  else if ((outcome & MUST_COMMIT) !== 0) {
+  if ((outcome & REJECTED) !== 0) {
+    vhost.refused(message);
+    confirms.refuse();
+  } else if ((outcome & MUST_COMMIT) !== 0) {
     confirms.acceptAt(connection.node.shard.ticket);
     connection.node.commits.await(channel);
     return;

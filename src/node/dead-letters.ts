@@ -24,6 +24,8 @@ export interface DeadLetterHost {
   route(exchange: Exchange, message: Message, key: string): readonly Queue[];
   routeAll(exchange: Exchange, message: Message, keys: readonly string[]): readonly Queue[];
   publish(queues: readonly Queue[], message: Message): number;
+  /** The message that was routed last is not published. */
+  refused(message: Message): void;
 }
 
 /** A dead letter on its way. */
@@ -77,8 +79,11 @@ export class DeadLetters {
         ? this.host.route(exchange, dead, key)
         : this.host.routeAll(exchange, dead, [key, ...further.map(({ value }) => String(value))]);
     const targets = this.withoutCycles(route, dead, hasDied(message) ? null : queue.name, reason);
-    if (targets.length === 0) return mayDrop;
-    if (!mayDrop && targets.some((target) => target.wouldRefuse?.(dead) === true)) return false;
+    if (!mayDrop && (targets.length === 0 || targets.some((target) => target.wouldRefuse?.(dead) === true))) {
+      this.host.refused(dead);
+      return false;
+    }
+    if (targets.length === 0) return true;
     if (this.context.burying) this.waiting.push({ targets, message: dead });
     else this.publish(targets, dead);
     return true;

@@ -41,7 +41,9 @@ const DELAYS_LINE = 0;
 const KEYS_LINE = 1;
 
 /** What an exchange remembers of the messages it has had. */
-class Duplicates {
+export class Duplicates {
+  /** The message that was remembered last; null when it was forgotten again. */
+  latest: Message | null = null;
   /** Where the keys are on disk; null when they are in memory only. */
   readonly stored: StoredKeys | null;
   /** Messages that were dropped. */
@@ -61,9 +63,20 @@ class Duplicates {
   /** Remembers the message. @returns true when one like it was remembered */
   has(message: Message): boolean {
     const key = deduplicationKey(message, this.header);
-    if (key === null || this.keys.add(key, rememberedFor(message) ?? this.ttlMs)) return false;
+    if (key === null) return false;
+    if (this.keys.add(key, rememberedFor(message) ?? this.ttlMs)) {
+      this.latest = message;
+      return false;
+    }
     this.dropped++;
     return true;
+  }
+
+  /** The message that was remembered last has found no place: its like may come. */
+  forget(message: Message): void {
+    if (this.latest !== message) return;
+    this.latest = null;
+    this.keys.delete(deduplicationKey(message, this.header)!);
   }
 }
 

@@ -34,6 +34,18 @@ export function transfer(
   source: DeclaredQueue,
   contents: QueueContents,
   found: Found,
+  way: Way,
+): StayReason | null {
+  const reason = tryTransfer(source, contents, found, way);
+  // Exchanges that drop duplicates would take the next attempt for one.
+  if (reason !== null) way.vhost.refused(found.message);
+  return reason;
+}
+
+function tryTransfer(
+  source: DeclaredQueue,
+  contents: QueueContents,
+  found: Found,
   { vhost, targets, changed }: Way,
 ): StayReason | null {
   if (found.state !== 'ready') return 'not-ready';

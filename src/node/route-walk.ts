@@ -7,7 +7,7 @@ import type { Queue } from '../queue/queue.ts';
 import { isReplyName, REPLY_TO_PREFIX, type ReplyQueue } from '../queue/reply-queue.ts';
 import type { Destination } from '../routing/router.ts';
 import { Exchange } from './exchange.ts';
-import type { Intake } from './intake.ts';
+import type { Duplicates, Intake } from './intake.ts';
 
 const NOWHERE: readonly Queue[] = [];
 
@@ -25,6 +25,9 @@ export class RouteWalk {
   private readonly nobody: ReplyQueue;
   /** The exchange that has had the message of the present walk already; null for none. */
   private past: Exchange | null = null;
+  /** The last message that exchanges remembered as the first of its kind, and what they remember it in. */
+  private admitted: Message | null = null;
+  private readonly admittedBy: Duplicates[] = [];
   /** Exchanges of the present walk in the order in which they were reached. */
   private readonly reached: Exchange[] = [];
   /** Destinations of one exchange. */
@@ -86,7 +89,24 @@ export class RouteWalk {
   /** The exchange keeps the message from being routed by it now. */
   private isTaken(exchange: Exchange, intake: Intake, message: Message, keys: readonly string[]): boolean {
     this.isRepeatable = false;
-    return exchange !== this.past && intake.takes(message, keys, this.found);
+    if (exchange === this.past) return false;
+    const taken = intake.takes(message, keys, this.found);
+    if (intake.duplicates?.latest === message) {
+      if (this.admitted !== message) this.admittedBy.length = 0;
+      this.admitted = message;
+      this.admittedBy.push(intake.duplicates);
+    }
+    return taken;
+  }
+
+  /**
+   * A message was refused where its walk led: exchanges that drop duplicates forget it, or who publishes it again would be told that all is
+   * well. Only of the last message that they remembered.
+   */
+  refused(message: Message): void {
+    if (this.admitted !== message) return;
+    this.admitted = null;
+    for (const duplicates of this.admittedBy.splice(0)) duplicates.forget(message);
   }
 
   private reach(exchange: Exchange, walk: number): void {

@@ -210,9 +210,12 @@ export class VHost implements QueueHost {
   /** @throws BrokerError not-found, or resource-locked for another connection's exclusive queue */
   queue(name: string, caller: Caller): DeclaredQueue {
     const queue = this.queues.get(name);
-    if (queue === undefined) throw new BrokerError('not-found', `no queue '${name}' in vhost '${this.name}'`);
-    this.assertOwner(queue, caller);
-    queue.catchUp();
+    if (queue !== undefined) {
+      this.assertOwner(queue, caller);
+      queue.catchUp();
+    }
+    if (queue === undefined || queue.deleted)
+      throw new BrokerError('not-found', `no queue '${name}' in vhost '${this.name}'`);
     return queue;
   }
 
@@ -237,12 +240,13 @@ export class VHost implements QueueHost {
     };
     caller.assertMay('configure', 'queue', name);
     const current = this.queues.get(name);
-    if (current !== undefined) {
+    // A queue whose time is over goes before it is looked at.
+    current?.catchUp();
+    if (current !== undefined && !current.deleted) {
       this.assertOwner(current, caller);
       if (current.declaration.exclusive !== wanted.exclusive) throw this.locked(current);
       assertEquivalentQueue(current.declaration, wanted, this.name, this.context.quorumRelaxedChecks);
       current.touch();
-      current.catchUp();
       return current;
     }
     const deadLetterExchange = deadLetterExchangeOf(name, this.name, wanted.arguments);
@@ -477,6 +481,11 @@ export class VHost implements QueueHost {
       context.shared = outer;
     }
     return outcome;
+  }
+
+  /** A message that was routed just now was refused by a queue: nothing remembers it. */
+  refused(message: Message): void {
+    this.walk.refused(message);
   }
 
   /** A message that `exchange` held back is routed by it at last. */

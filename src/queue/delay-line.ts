@@ -98,6 +98,10 @@ export class DelayLine extends PublishOnly {
     return this.count;
   }
 
+  wouldRefuse(): boolean {
+    return !this.deleted && this.count >= DELAYED_MAX;
+  }
+
   /** Holds a message back. Its delay is counted from now. */
   publish(message: Message): number {
     return this.hold(message, [message.address.routingKey]);
@@ -280,6 +284,10 @@ export class KeyedDelay extends PublishOnly {
     super(line.name, line.declaration.durable);
     this.line = line;
     this.keys = keys;
+  }
+
+  wouldRefuse(): boolean {
+    return this.line.wouldRefuse();
   }
 
   publish(message: Message): number {

@@ -203,6 +203,19 @@ describe('an exchange that drops duplicates', () => {
     expect(await session.texts('q')).toEqual(['k1', 'k2', 'k3', 'm', 'm', 'm', 'k3 at last', 'k1 at last']);
   });
 
+  it('forgets a message that a full queue refused', async () => {
+    const { session } = await scene();
+    await session.channel.assertExchange('once', TYPE, { arguments: { 'x-cache-size': 100 } });
+    await session.queue('q', { arguments: { 'x-max-length': 1, 'x-overflow': 'reject-publish' } });
+    await session.channel.bindQueue('q', 'once', 'q');
+    await send(session, 'a', 'a');
+    await expect(send(session, 'b', 'b')).rejects.toThrow();
+    await send(session, 'a', 'a');
+    expect(await session.texts('q')).toEqual(['a']);
+    await send(session, 'b', 'b');
+    expect(await session.texts('q')).toEqual(['b']);
+  });
+
   it('on disk takes any number for the time that a message asks for', async () => {
     const { broker, session } = await scene();
     await declare(session, {

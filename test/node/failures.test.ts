@@ -444,6 +444,19 @@ describe('a queue that keeps its dead letters', () => {
     expect(reasons.filter((reason) => reason === 'expired').length).toBe(99);
   });
 
+  it('tries again behind an exchange that drops duplicates', async () => {
+    const kit = await NodeKit.open();
+    kit.exchange('once', 'x-message-deduplication', { 'x-cache-size': 10 });
+    const queue = kit.queue('q', keeping('dead', { 'x-dead-letter-exchange': 'once' }));
+    const header = { headers: new Map([['x-deduplication-header', { tag: 'S' as const, value: 'k' }]]) };
+    kit.publish('', 'q', 'a', { ...PERSISTENT, ...header });
+    queue.reject(await take(kit, 'q'));
+    expect(counts(queue)).toEqual([0, 0, 1, 0]);
+    kit.bind('once', kit.queue('dead'), 'dead');
+    await pass(kit, 500, () => queue.deadWaitingCount === 0);
+    expect(await kit.drain('dead')).toEqual(['a']);
+  });
+
   it('keeps what may not wait and finds a queue that is longer than its memory', async () => {
     const kit = await NodeKit.open({ queueMemoryBytes: 20_000, pagingMemoryBytes: 20_000 });
     const queue = kit.queue('q', keeping('dead'));

@@ -144,6 +144,22 @@ describe('a look into a queue', () => {
 });
 
 describe('single messages', () => {
+  it('that could not be moved through an exchange that drops duplicates can be moved later', async () => {
+    kit = await NodeKit.open();
+    const from = kit.queue('from');
+    const to = kit.queue('to', { 'x-max-length': 0, 'x-overflow': 'reject-publish' });
+    kit.exchange('once', 'x-message-deduplication', { 'x-cache-size': 10 });
+    kit.bind('once', to, '#');
+    kit.publish('', 'from', 'a', { headers: tableOf({ 'x-deduplication-header': 'k' }), deliveryMode: 2 });
+    const move = () => done(operator('from').move({ filter: {} }, { exchange: 'once' }));
+    expect(await move()).toMatchObject({ done: 0, skipped: [{ reason: 'target-full' }] });
+    expect(await move()).toMatchObject({ done: 0, skipped: [{ reason: 'target-full' }] });
+    kit.bind('once', kit.queue('room'), '#');
+    kit.unbind('once', to, '#');
+    expect(await move()).toMatchObject({ done: 1 });
+    expect([from.messageCount, kit.vhost.queues.get('room')!.messageCount]).toEqual([0, 1]);
+  });
+
   it('are moved to another queue by their ids, as they are', async () => {
     kit = await NodeKit.open();
     kit.queue('from');
