@@ -283,7 +283,8 @@ export class QueueOperator {
   private find(): { vhost: VHost; queue: DeclaredQueue } {
     const vhost = this.node.vhost(this.vhost);
     const queue = vhost.queues.get(this.name);
-    if (queue === undefined)
+    queue?.catchUp();
+    if (queue === undefined || queue.deleted)
       throw new BrokerError('not-found', `no queue '${this.name}' in vhost '${vhost.name}'`);
     return { vhost, queue };
   }

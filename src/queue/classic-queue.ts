@@ -281,6 +281,8 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
    * a count that comes right behind a publish must not find what a consumer would have had by then.
    */
   catchUp(): void {
+    // A look is a use, and must not keep what has expired.
+    if (this.idle.isDue && this.idle.hasPassed()) return this.host.expired(this);
     if (this.expiry.isTime) this.expire();
     if (!this.woken || this.messageCount === 0) return;
     if (this.deliver(this.context.deliveriesPerTurn) === NOTHING_LEFT) this.tidy();

@@ -98,7 +98,7 @@ export interface DeclaredQueue extends Queue {
   touch(): void;
   /** Its messages, for people who look into it or take single ones out. */
   contents(): QueueContents;
-  /** Does what the turn would do, before a client looks. */
+  /** Does what the turn would do, before a client looks. It may be `deleted` then: its time was over. */
   catchUp(): void;
   /** False while the next entry has to be fetched or marked first; `ready` is called when it is worth asking again. */
   whenReady(ready: () => void): boolean;

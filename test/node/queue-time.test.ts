@@ -1,6 +1,7 @@
 // Priorities and time of queues in a whole vhost: over a restart, and what counts as use of a queue that expires.
 
 import { expect, it } from 'vitest';
+import { BROKER } from '../../src/node/caller.ts';
 import { NodeKit } from './kit.ts';
 
 const persistent = { deliveryMode: 2 };
@@ -107,4 +108,15 @@ it('a declaration of a queue that exists is a use of it', async () => {
   kit.clock.advance(1_200);
   kit.run();
   expect(kit.vhost.queues.has('q')).toBe(false);
+});
+
+it('a queue whose time is over is not kept by a look at it before its turn has come', async () => {
+  const kit = await NodeKit.open();
+  const before = kit.queue('q', { 'x-expires': 10_000 });
+  kit.publish('', 'q', 'old');
+  kit.clock.advance(11_000);
+  const anew = kit.queue('q', { 'x-expires': 20_000 });
+  expect([before.deleted, anew.deleted, anew.messageCount]).toEqual([true, false, 0]);
+  kit.clock.advance(21_000);
+  expect(() => kit.vhost.queue('q', BROKER)).toThrow("no queue 'q' in vhost '/'");
 });
