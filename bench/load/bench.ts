@@ -4,6 +4,7 @@
 import { ConfirmWindow } from './confirms.ts';
 import { type Address, Link, type LinkOptions } from './link.ts';
 import { machineUsage, usageOf } from './usage.ts';
+import type * as wire from './wire.ts';
 
 /** How a run is made. */
 export interface RunOptions {
@@ -95,9 +96,9 @@ export class Bench {
   }
 
   /** Declares a queue that is deleted at the end. */
-  async queue(link: Link, suffix: string, durable: boolean): Promise<string> {
+  async queue(link: Link, suffix: string, durable: boolean, args: wire.Table = {}): Promise<string> {
     const name = this.name(suffix);
-    await link.declareQueue(name, durable);
+    await link.declareQueue(name, durable, args);
     this.cleanups.push(async () => {
       const cleaner = await Link.connect(this.options.address);
       await cleaner.openChannel();

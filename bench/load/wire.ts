@@ -71,9 +71,9 @@ function longString(bytes: Buffer): Buffer {
   return Buffer.concat([u32(bytes.length), bytes]);
 }
 
-/** A field table of strings, booleans and nested tables; all that the generator ever sends. */
+/** A field table of strings, booleans, whole numbers and nested tables; all that the generator ever sends. */
 export interface Table {
-  readonly [name: string]: string | boolean | Table;
+  readonly [name: string]: string | boolean | number | Table;
 }
 
 function table(fields: Table): Buffer {
@@ -82,6 +82,7 @@ function table(fields: Table): Buffer {
     parts.push(shortString(name));
     if (typeof value === 'string') parts.push(Buffer.from('S'), longString(Buffer.from(value, 'utf8')));
     else if (typeof value === 'boolean') parts.push(Buffer.from('t'), u8(value ? 1 : 0));
+    else if (typeof value === 'number') parts.push(Buffer.from('I'), u32(value));
     else parts.push(Buffer.from('F'), table(value));
   }
   return longString(Buffer.concat(parts));
@@ -261,12 +262,17 @@ export interface Publish {
   readonly routingKey: string;
   readonly persistent: boolean;
   readonly body: Buffer;
+  /** 0 … 255; none when it is left out. */
+  readonly priority?: number;
 }
 
 /** One message as frames: basic.publish, content header, as many body frames as `frameMax` asks for. */
 export function encodePublish(channel: number, frameMax: number, publish: Publish): Buffer {
-  // Property flags: bit 12 is delivery-mode. AMQP 0-9-1 4.2.6.1.
-  const properties = publish.persistent ? Buffer.concat([u16(0x1000), u8(2)]) : u16(0);
+  // Property flags: bit 12 is delivery-mode, bit 11 priority. AMQP 0-9-1 4.2.6.1.
+  const { priority } = publish;
+  const flags = (publish.persistent ? 0x1000 : 0) | (priority === undefined ? 0 : 0x0800);
+  const values = [...(publish.persistent ? [2] : []), ...(priority === undefined ? [] : [priority])];
+  const properties = Buffer.concat([u16(flags), Buffer.from(values)]);
   const parts = [
     method(channel, 60, 40, u16(0), shortString(publish.exchange), shortString(publish.routingKey), u8(0)),
     frame(FRAME_HEADER, channel, Buffer.concat([u16(60), u16(0), u64(publish.body.length), properties])),

@@ -105,15 +105,31 @@ async function flood(bench: Bench, size: number): Promise<Metric[]> {
   return metrics;
 }
 
-/** Persistent messages with confirms through one durable queue to one consumer. */
-async function persistent(bench: Bench, size: number, window: number): Promise<Metric[]> {
+/**
+ * Persistent messages with confirms through one durable queue to one consumer.
+ * @param priorityMax of the queue; its levels come in turn, out of order. 0 for a plain queue
+ */
+async function persistent(bench: Bench, size: number, window: number, priorityMax = 0): Promise<Metric[]> {
   const consumer = await bench.link();
-  const queue = await bench.queue(consumer, 'q', true);
+  const queue = await bench.queue(
+    consumer,
+    'q',
+    true,
+    priorityMax === 0 ? {} : { 'x-max-priority': priorityMax },
+  );
   const large = size > 65_536;
   await consumer.consume(queue, large ? 10 : PREFETCH, large ? 1 : ACK_EVERY);
   const { link, confirms } = await bench.confirming(window);
-  const message = link.encode({ exchange: '', routingKey: queue, persistent: true, body: filled(size) });
-  const batch = wire.Batch.repeat(message, WRITE_BYTES);
+  const publish = { exchange: '', routingKey: queue, persistent: true, body: filled(size) };
+  const batch =
+    priorityMax === 0
+      ? wire.Batch.repeat(link.encode(publish), WRITE_BYTES)
+      : new wire.Batch(
+          // 37 has no divisor in common with any number of levels that is tried here.
+          Array.from({ length: priorityMax + 1 }, (_, i) =>
+            link.encode({ ...publish, priority: (i * 37) % (priorityMax + 1) }),
+          ),
+        );
   const producer = new Producer(link, batch, () => confirms.room());
   link.onProgress = () => producer.pump();
   producer.start();
@@ -410,6 +426,24 @@ export const WORKLOADS: readonly Workload[] = [
     title: 'persistent 1 KiB, one unconfirmed publish at a time',
     standard: true,
     run: (bench) => persistent(bench, 1024, 1),
+  },
+  {
+    name: 'persistent-1k-priorities',
+    title: 'as persistent-1k, to a queue with 255 priorities, all of them used',
+    standard: false,
+    run: (bench) => persistent(bench, 1024, 1000, 255),
+  },
+  {
+    name: 'persistent-16',
+    title: 'as persistent-1k, 16 B',
+    standard: false,
+    run: (bench) => persistent(bench, 16, 1000),
+  },
+  {
+    name: 'persistent-16-priorities',
+    title: 'as persistent-16, to a queue with 255 priorities, all of them used',
+    standard: false,
+    run: (bench) => persistent(bench, 16, 1000, 255),
   },
   {
     name: 'fanout-10',
