@@ -18,7 +18,7 @@ import { type DeduplicationArguments, deduplicationOf, isDelaying } from './inta
 
 /** What is recovered under one number of the store: a queue, or something of an exchange. */
 export interface StoredContent {
-  restoreFacts(number: number, nextPosition: number, deliveredUpTo: number): void;
+  restoreFacts(number: number, nextPosition: number, deliveredUpTo: ReadonlyMap<number, number>): void;
   restore(number: number, run: readonly StoredEntry[]): void;
 }
 

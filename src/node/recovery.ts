@@ -76,7 +76,7 @@ class Sink implements RecoverySink {
     this.node.sawQueueNumber(number);
     const queue = this.queues.get(number);
     if (queue === undefined) return false;
-    queue.restoreFacts(number, facts.nextPosition, facts.deliveredUpTo.get(0) ?? 0);
+    queue.restoreFacts(number, facts.nextPosition, facts.deliveredUpTo);
     return true;
   }
 

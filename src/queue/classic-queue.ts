@@ -14,7 +14,7 @@ import type { DeathReason } from '../message/death.ts';
 import { Entry } from '../message/entry.ts';
 import type { Message } from '../message/message.ts';
 import type { CommitWaiter } from '../store/commits.ts';
-import type { QueueNo, StoredEntry } from '../store/store.ts';
+import type { Lane, Position, QueueNo, StoredEntry } from '../store/store.ts';
 import { ConsumerGroup } from './consumer-group.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { QueueDeclaration } from './declaration.ts';
@@ -22,6 +22,7 @@ import { afterTheFirst } from './dropped-duplicate.ts';
 import { Duplicates } from './duplicates.ts';
 import { Expiry, NOW_OR_NEVER } from './expiry.ts';
 import { IdleLimit } from './idle-limit.ts';
+import { isOwn, placeOf, positionOfShared } from './level-store.ts';
 import { LEVELS_MAX, Levels } from './levels.ts';
 import { Line, type LineHost } from './line.ts';
 import type { Ordering } from './ordering.ts';
@@ -124,7 +125,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     this.levels = this.options.priorityMax > 0 ? new Levels() : null;
     const { deduplication } = this.options;
     this.duplicates = deduplication === null ? null : new Duplicates(deduplication, context.clock);
-    this.base = new Line(this, 0, number, context, this.levels);
+    this.base = new Line(this, 0, number, context, this.levels, lines.get(0) ?? null);
     this.lines = [this.base];
     this.levels?.add(this.base);
     for (const [level, own] of lines) if (level > 0 && level < LEVELS_MAX) this.addLine(level, own);
@@ -228,7 +229,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     }
     if (this.duplicates !== null && !this.duplicates.admits(message))
       return durable ? afterTheFirst(context) : ACCEPTED;
-    const entry = new Entry(line, message, line.nextPosition++);
+    const entry = new Entry(line, message, line.placeFor(cold));
     entry.expiresAt = expiresAt;
     if (durable) {
       entry.durable = true;
@@ -247,7 +248,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
 
   /** The dead letter of a message that never had a place here is kept. */
   private keepDead(line: Line, message: Message, durable: boolean): void {
-    const entry = new Entry(line, message, line.nextPosition++);
+    const entry = new Entry(line, message, line.placeFor(true));
     entry.expiresAt = NOW_OR_NEVER;
     if (durable) {
       entry.durable = true;
@@ -263,7 +264,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   }
 
   contents(): QueueContents {
-    return new LineContents(this, this.context.shard);
+    return new LineContents(this);
   }
 
   linesInOrder(): readonly Line[] {
@@ -324,7 +325,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       line.remove(entry);
     } else {
       this.counters.got++;
-      line.mark.handOut(entry.position);
+      if (entry.durable) line.mark.handOut(entry.position);
       line.unacked.hold(entry);
       ordering?.hold(entry, null);
     }
@@ -449,10 +450,22 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       if (line.held !== null) count += line.held.clear();
       line.clear();
     }
+    if (this.levels !== null) this.clearShared(this.levels);
     if (this.duplicates !== null) this.forgetDuplicates(this.duplicates);
     // A basic.get may have been waiting for what is gone now.
     if (this.getters.length !== 0) this.wake();
     return count;
+  }
+
+  /** Removes from the store what all levels have under the number of the queue, except what is held. */
+  private clearShared(levels: Levels): void {
+    const held: number[] = [];
+    for (let i = 0; i < this.lines.length; i++)
+      for (const position of this.lines[i]!.unacked.storedPositions())
+        if (!isOwn(position)) held.push(placeOf(position));
+    held.sort((a, b) => a - b);
+    this.context.shard.clear(this.number, placeOf(levels.nextPosition) - 1, held);
+    this.context.turn.request();
   }
 
   private forgetDuplicates(duplicates: Duplicates): void {
@@ -471,23 +484,72 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       this.lines[i]!.held?.stop();
       this.lines[i]!.drop();
     }
+    if (this.levels !== null) {
+      this.context.shard.dropQueue(this.number);
+      this.context.turn.request();
+    }
     this.expiry.stop();
     this.idle.stop();
     for (const ready of this.getters.splice(0)) ready();
   }
 
-  restoreFacts(number: QueueNo, nextPosition: number, deliveredUpTo: number): void {
+  restoreFacts(number: QueueNo, nextPosition: number, deliveredUpTo: ReadonlyMap<Lane, Position>): void {
+    const { levels } = this;
+    if (levels !== null && number === this.number) {
+      levels.goOnAt(positionOfShared(nextPosition));
+      for (const [lane, upTo] of deliveredUpTo) {
+        levels.goOnAt(positionOfShared(upTo + 1));
+        this.restoredLine(levels, lane).restoreMark(upTo);
+      }
+      for (let i = 0; i < this.lines.length; i++) this.capRestored(this.lines[i]!);
+      return;
+    }
     const line = this.lineNumbered(number);
-    line.restoreFacts(nextPosition, deliveredUpTo);
-    // What came before the time to live did is stored without one: it counts anew.
+    line.restoreFacts(nextPosition, deliveredUpTo.get(0) ?? 0);
+    this.capRestored(line);
+  }
+
+  /** What came before the time to live did is stored without one: it counts anew. */
+  private capRestored(line: Line): void {
     const { messageTtlMs } = this.options;
     if (messageTtlMs !== Number.POSITIVE_INFINITY) line.cap(this.context.clock.now() + messageTtlMs, []);
   }
 
+  private restoredLine(levels: Levels, level: number): Line {
+    const known = levels.at(level);
+    if (known !== null) return known;
+    const line = this.addLine(level, null);
+    this.capRestored(line);
+    return line;
+  }
+
   restore(number: QueueNo, run: readonly StoredEntry[]): void {
+    const { levels } = this;
+    if (levels !== null && number === this.number) return this.restoreShared(levels, run);
     const line = this.lineNumbered(number);
-    line.restore(run);
-    if (line.held !== null || line.deadlines !== null) this.hasToResume = true;
+    if (levels === null) line.restore(run);
+    else line.restoreLevel(run, false);
+    this.restored(line);
+  }
+
+  /** Entries of all levels. */
+  private restoreShared(levels: Levels, run: readonly StoredEntry[]): void {
+    const byLevel = new Map<number, StoredEntry[]>();
+    for (let i = 0; i < run.length; i++) {
+      const stored = run[i]!;
+      const others = byLevel.get(stored.lane);
+      if (others === undefined) byLevel.set(stored.lane, [stored]);
+      else others.push(stored);
+    }
+    for (const [level, own] of byLevel) {
+      const line = this.restoredLine(levels, level);
+      line.restoreLevel(own, true);
+      this.restored(line);
+    }
+  }
+
+  private restored({ held, deadlines }: Line): void {
+    if (held !== null || deadlines !== null) this.hasToResume = true;
   }
 
   applyOptions(options: QueueOptions): void {
@@ -530,11 +592,16 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     const { levels } = this;
     if (levels === null) return this.base;
     const level = Math.min(message.priority, this.options.priorityMax);
-    return levels.at(level) ?? this.addLine(level, this.host.numberFor(this, level));
+    return levels.at(level) ?? this.addLine(level, null);
   }
 
-  private addLine(level: number, number: QueueNo): Line {
-    const line = new Line(this, level, number, this.context, this.levels);
+  numberFor(level: number): QueueNo {
+    return this.host.numberFor(this, level);
+  }
+
+  /** @param own its number, if it has one yet */
+  private addLine(level: number, own: QueueNo | null): Line {
+    const line = new Line(this, level, this.number, this.context, this.levels, own);
     this.levels?.add(line);
     this.lines.push(line);
     this.lineCount++;
@@ -542,7 +609,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   }
 
   private lineNumbered(number: QueueNo): Line {
-    const line = this.lines.find((each) => each.number === number);
+    const line = this.levels === null ? this.base : this.lines.find(({ ownNumber }) => ownNumber === number);
     assert(line !== undefined, 'a queue has no line of this number');
     return line;
   }
@@ -687,7 +754,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       } else {
         counters.delivered++;
         entry.holder = consumer;
-        line.mark.handOut(entry.position);
+        if (entry.durable) line.mark.handOut(entry.position);
         line.unacked.hold(entry);
         consumer.deliver(entry);
         if (ordering !== null) ordering.hold(entry, consumer);
@@ -869,7 +936,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   // ── bookkeeping ──
 
   private mayDeliver(entry: Entry): boolean {
-    if (lineOf(entry).mark.allows(entry)) return true;
+    if (!entry.durable || lineOf(entry).mark.allows(entry)) return true;
     this.context.commits.await(this);
     // The mark was written just now, perhaps: a turn commits it.
     this.context.turn.request();

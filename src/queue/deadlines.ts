@@ -11,7 +11,7 @@
 
 import { Heap } from '../base/heap.ts';
 import type { Entry } from '../message/entry.ts';
-import type { QueueNo } from '../store/store.ts';
+import type { QueueNo, Shard } from '../store/store.ts';
 import { DueEntries, type DueEntriesHost } from './due-entries.ts';
 import { EARLY, INDEXED, isWaiting, WAITING } from './place.ts';
 import type { QueueContext } from './queue-context.ts';
@@ -51,6 +51,7 @@ export class Deadlines {
   /** Ascending by position. */
   private caps: Cap[] = [];
   private readonly context: QueueContext;
+  private readonly shard: Pick<Shard, 'read'>;
   private readonly number: QueueNo;
   private readonly host: DeadlinesHost;
 
@@ -58,8 +59,15 @@ export class Deadlines {
    * @param number of the line in the store
    * @param isEmpty nothing without a deadline came before
    */
-  constructor(context: QueueContext, number: QueueNo, host: DeadlinesHost, isEmpty: boolean) {
+  constructor(
+    context: QueueContext,
+    shard: Pick<Shard, 'read'>,
+    number: QueueNo,
+    host: DeadlinesHost,
+    isEmpty: boolean,
+  ) {
     this.context = context;
+    this.shard = shard;
     this.number = number;
     this.host = host;
     this.latest = isEmpty ? 0 : Number.POSITIVE_INFINITY;
@@ -77,14 +85,14 @@ export class Deadlines {
     this.latestHot = 0;
   }
 
-  /** An entry comes to the back of what is in memory. */
+  /** An entry comes to the back of what is in memory; an EARLY one may yet see something come to a place in front of it. */
   pushed(entry: Entry): void {
     const at = entry.expiresAt;
     if (at !== 0) entry.place |= WAITING;
     if (at < 0) return this.addBrief(entry);
     const deadline = at === 0 ? Number.POSITIVE_INFINITY : at;
     if (deadline >= this.latestHot) this.latestHot = deadline;
-    else {
+    if (deadline < this.latestHot || (entry.place & EARLY) !== 0) {
       entry.place |= EARLY;
       this.index(entry);
     }
@@ -94,12 +102,20 @@ export class Deadlines {
   /**
    * An entry that is only in the store comes to the back of the line.
    * @param isRestored recovery has found it: nothing of its kind expires before `resume`
+   * @param isEarly something may yet come to a place in front of it
    */
-  pushedCold(position: number, expiresAt: number, bodyLength: number, isRestored: boolean): void {
+  pushedCold(
+    position: number,
+    expiresAt: number,
+    bodyLength: number,
+    isRestored: boolean,
+    isEarly: boolean,
+  ): void {
     const deadline = expiresAt === 0 ? Number.POSITIVE_INFINITY : expiresAt;
     if (deadline >= this.latest) this.latest = deadline;
-    else {
-      this.cold ??= new DueEntries(this.context, this.number, this.host, this.host.keepsDead);
+    if (deadline < this.latest || (isEarly && expiresAt !== 0)) {
+      const { host } = this;
+      this.cold ??= new DueEntries(this.context, this.number, host, host.keepsDead, this.shard);
       if (isRestored) this.cold.restore(deadline, position, bodyLength);
       else this.cold.add(deadline, position, bodyLength);
     }

@@ -4,16 +4,31 @@
 // Invariant: an entry is allowed out only when a mark that covers it is durable, or lies in the entry's own batch or an earlier one.
 
 import type { Entry } from '../message/entry.ts';
-import type { QueueNo, Shard } from '../store/store.ts';
+import type { Position, QueueNo, Shard } from '../store/store.ts';
 
 /** How far ahead of the deliveries the mark is written. */
 export const MARK_AHEAD = 1_000;
 /** How far it may be written while old messages leave faster than the disk takes marks. */
 export const MARK_AHEAD_MAX = 16_000;
 
-/** The mark of one queue. */
-export class DeliveryMark {
-  private readonly shard: Shard;
+/** What a line asks of its mark, or of its marks. */
+export interface LineMark {
+  /** The entry at this position may have been delivered before the last restart. */
+  coveredBeforeRestart(position: Position): boolean;
+  /**
+   * May the entry be handed out now? Asks for the mark when it is not there.
+   * False: its mark is on the way to the disk, ask again after the next commit.
+   */
+  allows(entry: Entry): boolean;
+  /** The entry at this position is handed out, and may come back. */
+  handOut(position: Position): void;
+  /** Before a clean stop: the mark is set back to what was really delivered, now or before an earlier restart. */
+  settle(): void;
+}
+
+/** The mark of one line, or of one half of it. */
+export class DeliveryMark implements LineMark {
+  private readonly shard: Pick<Shard, 'delivered' | 'durableTicket'>;
   private readonly queue: QueueNo;
   /** Everything up to here is marked on disk. */
   private durable = 0;
@@ -28,10 +43,19 @@ export class DeliveryMark {
   private ahead = MARK_AHEAD;
   /** An entry had to wait for the mark that was written last. */
   private waited = false;
+  /** A new mark is written when the old one reaches no further than this ahead. */
+  private lead = MARK_AHEAD >> 1;
+  private readonly reach: ((position: Position, ahead: number) => Position) | null;
 
-  constructor(shard: Shard, queue: QueueNo) {
+  /** @param reach where a mark ends that goes `ahead` messages ahead of a position; null where each position has its message */
+  constructor(
+    shard: Pick<Shard, 'delivered' | 'durableTicket'>,
+    queue: QueueNo,
+    reach: ((position: Position, ahead: number) => Position) | null = null,
+  ) {
     this.shard = shard;
     this.queue = queue;
+    this.reach = reach;
   }
 
   /** Recovery: what was marked before the stop. */
@@ -41,19 +65,14 @@ export class DeliveryMark {
     this.written = upTo;
   }
 
-  /** The entry at this position may have been delivered before the last restart. */
   coveredBeforeRestart(position: number): boolean {
     return position <= this.recovered;
   }
 
-  /**
-   * May the entry be handed out now? Asks for the mark when it is not there.
-   * False: its mark is on the way to the disk, ask again after the next commit.
-   */
   allows(entry: Entry): boolean {
     if (!entry.durable) return true;
     const { position } = entry;
-    const soon = position + (this.ahead >> 1);
+    const soon = position + this.lead;
     if (soon <= this.written && position <= this.durable) return true;
     if (this.shard.durableTicket >= this.ticket) {
       this.durable = this.written;
@@ -77,16 +96,15 @@ export class DeliveryMark {
       this.waited = false;
       this.ahead = Math.min(this.ahead * 2, MARK_AHEAD_MAX);
     }
-    this.written = position + this.ahead;
+    this.written = this.reach === null ? position + this.ahead : this.reach(position, this.ahead);
+    this.lead = (this.written - position) / 2;
     this.ticket = this.shard.delivered(this.queue, 0, this.written);
   }
 
-  /** The entry at this position is handed out, and may come back. */
   handOut(position: number): void {
     if (position > this.handedOut) this.handedOut = position;
   }
 
-  /** Before a clean stop: the mark is set back to what was really delivered, now or before an earlier restart. */
   settle(): void {
     const upTo = Math.max(this.recovered, this.handedOut);
     if (upTo < this.written) this.shard.delivered(this.queue, 0, upTo);

@@ -14,7 +14,7 @@ import { DeadlineHeap } from '../base/deadline-heap.ts';
 import { Timer } from '../base/timer-wheel.ts';
 import type { Wakeable } from '../base/turn.ts';
 import { allocate } from '../message/slab.ts';
-import { type QueueNo, type StoredEntry, StoreError } from '../store/store.ts';
+import { type QueueNo, type Shard, type StoredEntry, StoreError } from '../store/store.ts';
 import type { QueueContext } from './queue-context.ts';
 
 /** Entries handed over in one turn. */
@@ -98,6 +98,7 @@ export class DueEntries implements Wakeable {
   woken = false;
   private readonly context: QueueContext;
   private readonly queue: QueueNo;
+  private readonly shard: Pick<Shard, 'read'>;
   private readonly host: DueEntriesHost;
   private needsBytes: boolean;
   private readonly heap = new DeadlineHeap();
@@ -129,8 +130,15 @@ export class DueEntries implements Wakeable {
   private stopped = false;
 
   /** @param needsBytes false when the host only wants to know that an entry is due: then nothing is read */
-  constructor(context: QueueContext, queue: QueueNo, host: DueEntriesHost, needsBytes = true) {
+  constructor(
+    context: QueueContext,
+    queue: QueueNo,
+    host: DueEntriesHost,
+    needsBytes = true,
+    shard: Pick<Shard, 'read'> = context.shard,
+  ) {
     this.context = context;
+    this.shard = shard;
     this.queue = queue;
     this.host = host;
     this.needsBytes = needsBytes;
@@ -385,7 +393,7 @@ export class DueEntries implements Wakeable {
     const from = positions[load.next]!;
     // The last one alone: the store need not parse a run for it.
     const bytes = load.next + 1 === positions.length ? 1 : READ_BYTES;
-    this.context.shard.read(this.queue, from, bytes, (error, run) => {
+    this.shard.read(this.queue, from, bytes, (error, run) => {
       if (epoch !== this.epoch) return;
       if (error !== null) return this.failed(load, error);
       load.failures = 0;

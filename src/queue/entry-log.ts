@@ -6,16 +6,19 @@ import { AddressReader } from '../message/address.ts';
 import type { Entry } from '../message/entry.ts';
 import { type Message, messageFromStored } from '../message/message.ts';
 import type { QueueNo, StoredEntry, Ticket } from '../store/store.ts';
+import type { LineShard } from './level-store.ts';
 import type { QueueContext } from './queue-context.ts';
 
 /** What the store has of one queue. */
 export class EntryLog {
   private readonly context: QueueContext;
+  private readonly shard: LineShard;
   private readonly queue: QueueNo;
   private readonly addresses = new AddressReader();
 
-  constructor(context: QueueContext, queue: QueueNo) {
+  constructor(context: QueueContext, shard: LineShard, queue: QueueNo) {
     this.context = context;
+    this.shard = shard;
     this.queue = queue;
   }
 
@@ -25,7 +28,8 @@ export class EntryLog {
    */
   write(entry: Entry, expiresAt: number): Ticket {
     const { message, position, durable } = entry;
-    const { shard, shared } = this.context;
+    const { shard } = this;
+    const { shared } = this.context;
     const options = durable && expiresAt === 0 ? null : { transient: !durable, expiresAt };
     if (shared !== null) return shard.enqueueShared(this.queue, position, shared, options);
     const { at } = message;
@@ -42,7 +46,7 @@ export class EntryLog {
 
   /** What the store keeps of an entry's failures, and the time it waits for in ms since the epoch; 0 for none. */
   returned(position: number, tries: number, dueAt: number): void {
-    this.context.shard.returned(this.queue, position, tries, dueAt);
+    this.shard.returned(this.queue, position, tries, dueAt);
     this.context.turn.request();
   }
 
@@ -50,7 +54,7 @@ export class EntryLog {
   writeHeldBack(entry: Entry, position: number, tries: number, dueAt: number, nowMs: number): void {
     const { message, expiresAt } = entry;
     const { at } = message;
-    this.context.shard.enqueue(
+    this.shard.enqueue(
       this.queue,
       position,
       message.address.wire,
@@ -70,19 +74,19 @@ export class EntryLog {
 
   /** An entry that is settled for good, or given up. */
   remove(position: number): void {
-    this.context.shard.remove(this.queue, position);
+    this.shard.remove(this.queue, position);
     this.context.turn.request();
   }
 
   /** Removes everything up to a position, except what is listed (ascending). */
   clear(upTo: number, keep: readonly number[]): void {
-    this.context.shard.clear(this.queue, upTo, keep);
+    this.shard.clear(this.queue, upTo, keep);
     this.context.turn.request();
   }
 
   /** Removes the queue with all that is in it. */
   drop(): void {
-    this.context.shard.dropQueue(this.queue);
+    this.shard.dropQueue(this.queue);
     this.context.turn.request();
   }
 }

@@ -49,8 +49,8 @@ export class HeldBack implements DueEntriesHost, KeptDeadHost {
     this.queue = queue;
     this.line = line;
     this.context = context;
-    this.waiting = new DueEntries(context, line.number, this);
-    this.dead = new KeptDead(context, line.number, this);
+    this.waiting = new DueEntries(context, line.number, this, true, line.shard);
+    this.dead = new KeptDead(context, line.shard, line.number, this);
   }
 
   get name(): string {
@@ -171,7 +171,7 @@ export class HeldBack implements DueEntriesHost, KeptDeadHost {
       log.returned(entry.position, tries, dueAt);
       return entry.position;
     }
-    const position = this.line.nextPosition++;
+    const position = this.line.placeFor(true);
     log.writeHeldBack(entry, position, tries, dueAt, this.context.clock.now());
     return position;
   }

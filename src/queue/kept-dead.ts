@@ -9,7 +9,7 @@
 
 import { Deque } from '../base/deque.ts';
 import { Timer } from '../base/timer-wheel.ts';
-import { type QueueNo, type StoredEntry, StoreError } from '../store/store.ts';
+import { type QueueNo, type Shard, type StoredEntry, StoreError } from '../store/store.ts';
 import type { QueueContext } from './queue-context.ts';
 
 /** How long a round waits for the next, in milliseconds. RabbitMQ waits for three minutes. */
@@ -30,6 +30,7 @@ export interface KeptDeadHost {
 /** Dead entries of one line. */
 export class KeptDead {
   private readonly context: QueueContext;
+  private readonly shard: Pick<Shard, 'read'>;
   private readonly number: QueueNo;
   private readonly host: KeptDeadHost;
   private readonly positions = new Deque<number>();
@@ -42,8 +43,9 @@ export class KeptDead {
   private epoch = 0;
   private readonly timer = new Timer(() => this.begin());
 
-  constructor(context: QueueContext, number: QueueNo, host: KeptDeadHost) {
+  constructor(context: QueueContext, shard: Pick<Shard, 'read'>, number: QueueNo, host: KeptDeadHost) {
     this.context = context;
+    this.shard = shard;
     this.number = number;
     this.host = host;
   }
@@ -100,7 +102,7 @@ export class KeptDead {
     if (this.reading || front === null) return;
     const { epoch } = this;
     this.reading = true;
-    this.context.shard.read(this.number, front, READ_BYTES, (error, run) => {
+    this.shard.read(this.number, front, READ_BYTES, (error, run) => {
       if (epoch !== this.epoch) return;
       this.reading = false;
       if (error !== null) this.failed(error);

@@ -2,6 +2,7 @@
 // Owns a bitmap of 256 bits and the lines behind it; the lines say when they fill and when they empty. Costs the same whatever
 // number of levels there is.
 
+import { FIRST_OF_LEVEL } from './level-store.ts';
 import type { Line } from './line.ts';
 
 /** Levels there can be at most: priority is an octet (AMQP 0-9-1 basic properties). */
@@ -16,6 +17,8 @@ export class Levels {
   bytes = 0;
   /** Bytes of message memory that all lines hold. Written by the lines. */
   hotBytes = 0;
+  /** The next position, in whatever line, of a message that stands in the store under the number of all levels. */
+  nextPosition = FIRST_OF_LEVEL;
   private readonly lines: (Line | null)[] = new Array<Line | null>(LEVELS_MAX).fill(null);
   /** Bit b of word w: level 32 w + b has ready messages. */
   private readonly words = new Int32Array(LEVELS_MAX / 32);
@@ -30,6 +33,18 @@ export class Levels {
   add(line: Line): void {
     this.lines[line.level] = line;
     if (this.used === 0 && (this.top === null || line.level < this.top.level)) this.top = line;
+  }
+
+  /** A position under the number of all levels; they rise. @param least or a later one */
+  takePosition(least: number): number {
+    const position = least > this.nextPosition ? least : this.nextPosition;
+    this.nextPosition = position + 2;
+    return position;
+  }
+
+  /** Recovery: positions under the number of all levels below this one were used. */
+  goOnAt(position: number): void {
+    this.nextPosition = Math.max(this.nextPosition, position);
   }
 
   counted(count: number, bodyBytes: number): void {

@@ -1,5 +1,5 @@
-// One line of a queue: entries in one order, under one number of the store. A plain queue is one line; a queue with priorities has one
-// for each level that ever had a message.
+// One line of a queue: entries in one order. A plain queue is one line, under one number of the store; a queue with priorities has one
+// for each level that ever had a message, and where those stand in the store is told in level-store.ts.
 // Owns where its entries stand (in memory, only in the store, held by consumers), their counts, their record in the store and the mark of
 // what may have been delivered. Decides nothing about deliveries, limits or deaths: its queue does.
 //
@@ -13,11 +13,22 @@ import { Entry, type EntryOwner } from '../message/entry.ts';
 import { type Message, storedBodyLength } from '../message/message.ts';
 import type { QueueNo, StoredEntry } from '../store/store.ts';
 import { Deadlines, type DeadlinesHost } from './deadlines.ts';
-import { DeliveryMark } from './delivery-mark.ts';
+import { DeliveryMark, type LineMark } from './delivery-mark.ts';
 import type { Duplicates } from './duplicates.ts';
 import { EntryLog } from './entry-log.ts';
 import { HeldBack, type HeldBackHost } from './held-back.ts';
-import type { Levels } from './levels.ts';
+import { LevelMark } from './level-mark.ts';
+import {
+  FIRST_OF_LEVEL,
+  isOwn,
+  LevelStore,
+  type LineShard,
+  movedTo,
+  ownPosition,
+  positionOfOwn,
+  positionOfShared,
+} from './level-store.ts';
+import { LEVELS_MAX, type Levels } from './levels.ts';
 import { Pager, type PagerHost } from './pager.ts';
 import { EARLY, PARKED, WAITING } from './place.ts';
 import type { QueueContext } from './queue-context.ts';
@@ -34,6 +45,8 @@ export interface LineHost extends EntryOwner, HeldBackHost {
   readonly duplicates: Duplicates | null;
   /** Lines among which the queue's share of the memory is divided. */
   readonly lineCount: number;
+  /** A number in the store for a level's own. */
+  numberFor(level: number): QueueNo;
   wake(): void;
   /** What is cold in one of the lines cannot be read. */
   readFailed(): void;
@@ -48,8 +61,10 @@ export interface LineHost extends EntryOwner, HeldBackHost {
 export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   /** Priority of its messages; 0 in a plain queue. */
   readonly level: number;
-  /** Number of its content in the store. */
+  /** Number of its content in the store; of a level, the queue's. */
   readonly number: QueueNo;
+  /** What the store has of it. */
+  readonly shard: LineShard;
   /** Ready messages, in memory or not, and their body bytes. */
   count = 0;
   bytes = 0;
@@ -62,7 +77,7 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   readonly ready = new ReadyList();
   readonly unacked = new UnackedList();
   readonly pager: Pager;
-  readonly mark: DeliveryMark;
+  readonly mark: LineMark;
   readonly log: EntryLog;
   /** When its messages expire; null until one comes that does. */
   deadlines: Deadlines | null = null;
@@ -73,25 +88,82 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   private readonly context: QueueContext;
   /** Told when the line fills and empties; null in a plain queue. */
   private readonly levels: Levels | null;
+  /** Where its messages stand in the store; null in a plain queue, whose number says it. */
+  private readonly store: LevelStore | null = null;
+  private readonly levelMark: LevelMark | null = null;
 
-  constructor(queue: LineHost, level: number, number: QueueNo, context: QueueContext, levels: Levels | null) {
+  /**
+   * @param number of its queue
+   * @param own number of a level's own, if it has one yet
+   */
+  constructor(
+    queue: LineHost,
+    level: number,
+    number: QueueNo,
+    context: QueueContext,
+    levels: Levels | null,
+    own: QueueNo | null = null,
+  ) {
     this.queue = queue;
     this.duplicates = queue.duplicates;
     this.level = level;
     this.number = number;
     this.context = context;
     this.levels = levels;
-    this.log = new EntryLog(context, number);
-    this.pager = new Pager(context.shard, number, this, context.log);
-    this.mark = new DeliveryMark(context.shard, number);
+    if (levels === null) {
+      this.shard = context.shard;
+      this.pager = new Pager(context.shard, number, this, context.log);
+      this.mark = new DeliveryMark(context.shard, number);
+    } else {
+      this.nextPosition = FIRST_OF_LEVEL;
+      this.store = new LevelStore(context.shard, number, level, own, () => queue.numberFor(level));
+      this.shard = this.store;
+      this.pager = new Pager(this.store.cold, number, this, context.log);
+      this.levelMark = new LevelMark(this.store, (places) => this.ready.positionAhead(places));
+      this.mark = this.levelMark;
+    }
+    this.log = new EntryLog(context, this.shard, number);
   }
 
   get name(): string {
     return this.queue.name;
   }
 
+  /** Number of a level's own; null when it has none. */
+  get ownNumber(): QueueNo | null {
+    return this.store === null ? null : this.store.ownNumber;
+  }
+
   get ackTimeoutMs(): number | null {
     return this.queue.options.consumerTimeoutMs;
+  }
+
+  // ── positions ──
+
+  /** The position of what comes next. @param cold it goes to the store only, or its record has a place of its own */
+  placeFor(cold: boolean): number {
+    const { levels } = this;
+    if (levels === null) return this.nextPosition++;
+    const next = this.nextPosition;
+    const position = cold ? ownPosition(next) : levels.takePosition(isOwn(next) ? next + 1 : next);
+    this.nextPosition = position + 1;
+    return position;
+  }
+
+  /** What people call a position by, in the number of the queue: no two messages of a queue have the same. */
+  nameOf(position: number): number {
+    return this.levels === null ? position : position * LEVELS_MAX + this.level;
+  }
+
+  /** The position that people call so; null when that is another line's. */
+  positionNamed(name: number): number | null {
+    if (this.levels === null) return name;
+    return name % LEVELS_MAX === this.level ? Math.floor(name / LEVELS_MAX) : null;
+  }
+
+  /** The whole line has its turn before the message that people call so. */
+  isBefore(name: number): boolean {
+    return this.levels !== null && this.level > name % LEVELS_MAX;
   }
 
   // ── entries come ──
@@ -127,12 +199,19 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
    * A new entry that was written to the store goes to the back, and stays there only.
    * @param expiresAt in ms since the epoch; 0 for never
    * @param isRestored recovery has found it
+   * @param isEarly recovery may yet find something in front of it
    */
-  pushCold(position: number, bodyLength: number, expiresAt: number, isRestored = false): void {
+  pushCold(
+    position: number,
+    bodyLength: number,
+    expiresAt: number,
+    isRestored = false,
+    isEarly = false,
+  ): void {
     // First, for the index of deadlines forgets what the pager does not know.
     this.pager.add(position, bodyLength);
     if (expiresAt !== 0 || this.deadlines !== null)
-      this.timed().pushedCold(position, expiresAt, bodyLength, isRestored);
+      this.timed().pushedCold(position, expiresAt, bodyLength, isRestored, isEarly);
     this.counted(1, bodyLength);
   }
 
@@ -254,7 +333,7 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
    */
   cap(at: number, parked: Iterable<Entry>): void {
     const isEmpty = this.count === 0 && this.isIdle;
-    this.deadlines ??= new Deadlines(this.context, this.number, this, isEmpty);
+    this.deadlines ??= new Deadlines(this.context, this.shard, this.number, this, isEmpty);
     const hot: Entry[] = [];
     for (const entry of this.ready.from(0)) {
       entry.place |= WAITING;
@@ -271,7 +350,12 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   }
 
   stillWaits(position: number): boolean {
-    return this.pager.has(position);
+    return this.isCold(position);
+  }
+
+  /** The entry at this position, which was in the line once, waits in the store only. */
+  isCold(position: number): boolean {
+    return this.pager.has(position) && (this.store === null || this.store.mayBeCold(position));
   }
 
   due(position: number, bodyLength: number, stored: StoredEntry | null): void {
@@ -290,7 +374,7 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   private timed(): Deadlines {
     const { deadlines, isIdle } = this;
     if (deadlines === null) {
-      this.deadlines = new Deadlines(this.context, this.number, this, isIdle && this.count === 0);
+      this.deadlines = new Deadlines(this.context, this.shard, this.number, this, isIdle && this.count === 0);
       return this.deadlines;
     }
     if (!isIdle) return deadlines;
@@ -315,8 +399,28 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   /** Recovery: where positions go on, and up to where entries may have been delivered before the stop. */
   restoreFacts(nextPosition: number, deliveredUpTo: number): void {
     // The mark runs ahead of the deliveries: positions go on behind it, or new messages would look redelivered.
-    this.nextPosition = Math.max(this.nextPosition, nextPosition, deliveredUpTo + 1);
-    this.mark.restore(deliveredUpTo);
+    const next = Math.max(nextPosition, deliveredUpTo + 1);
+    const { levelMark } = this;
+    if (levelMark === null) {
+      this.nextPosition = Math.max(this.nextPosition, next);
+      (this.mark as DeliveryMark).restore(deliveredUpTo);
+    } else {
+      this.nextPosition = Math.max(this.nextPosition, positionOfOwn(next));
+      levelMark.restoreOwn(deliveredUpTo);
+    }
+  }
+
+  /** Recovery: the same of a level's entries under the number of all levels. */
+  restoreMark(deliveredUpTo: number): void {
+    this.levelMark!.restoreShared(deliveredUpTo);
+  }
+
+  /** Recovery: entries of a level, as the store has them under the number of all levels or under its own. */
+  restoreLevel(run: readonly StoredEntry[], isShared: boolean): void {
+    const positionOf = isShared ? positionOfShared : positionOfOwn;
+    const moved: StoredEntry[] = [];
+    for (let i = 0; i < run.length; i++) moved.push(movedTo(run[i]!, positionOf(run[i]!.position)));
+    this.restore(moved);
   }
 
   /** Recovery: entries in ascending order. Beyond the memory budget they are only counted. */
@@ -325,15 +429,31 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
       const stored = run[i]!;
       if (this.duplicates !== null && deathOf(stored.tries) === null)
         this.duplicates.holds(this.log.read(stored));
+      this.store?.found(stored.position);
       if (isHeldBack(stored)) this.restoreHeldBack(stored);
-      else if (this.pager.count === 0 && !this.isFull(0)) this.push(this.entryOf(stored));
+      else if (this.pager.count === 0 && !this.isFull(0)) this.restoreHot(this.entryOf(stored));
       else {
+        const { position } = stored;
         const bodyLength = storedBodyLength(stored.buffer, stored.start);
-        this.pushCold(stored.position, bodyLength, this.deadlineOf(stored), true);
+        this.store?.foundCold(position);
+        this.pushCold(position, bodyLength, this.deadlineOf(stored), true, this.mayBePreceded(position));
       }
     }
     const last = run[run.length - 1];
     if (last !== undefined && last.position >= this.nextPosition) this.nextPosition = last.position + 1;
+  }
+
+  private restoreHot(entry: Entry): void {
+    if (entry.expiresAt > 0 && this.mayBePreceded(entry.position)) entry.place |= EARLY;
+    if (entry.expiresAt !== 0 || this.deadlines !== null) this.timed().pushed(entry);
+    this.ready.insert(entry);
+    this.enterMemory(entry.message);
+    this.counted(1, entry.message.bodyLength);
+  }
+
+  /** Recovery finds a level's own number after that of all levels, so something may come to a place in front of what stood there. */
+  private mayBePreceded(position: number): boolean {
+    return this.levels !== null && !isOwn(position);
   }
 
   private restoreHeldBack(stored: StoredEntry): void {
@@ -345,7 +465,7 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   bringIn(entry: Entry): void {
     // Whatever the line knew of the deadline, it knew of the other object.
     if (entry.expiresAt !== 0) {
-      this.deadlines ??= new Deadlines(this.context, this.number, this, false);
+      this.deadlines ??= new Deadlines(this.context, this.shard, this.number, this, false);
       if (entry.expiresAt > 0) entry.place |= EARLY;
     }
     this.putBack(entry);
@@ -388,7 +508,7 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
     for (let i = 0; i < run.length; i++) {
       const entry = this.entryOf(run[i]!);
       if (entry.expiresAt !== 0 || this.deadlines !== null) this.timed().pushed(entry);
-      this.ready.push(entry);
+      this.ready.insert(entry);
       this.enterMemory(entry.message);
       bodyBytes += entry.message.bodyLength;
     }

@@ -43,21 +43,21 @@ export class Pager {
   private lookers = 0;
   /** Those of `taken` that left the store while a read was under way. */
   private readonly settledMeanwhile: number[] = [];
-  private readonly shard: Shard;
+  private readonly shard: Pick<Shard, 'read'>;
   private readonly queue: QueueNo;
   private readonly host: PagerHost;
   private readonly log: Logger;
 
-  constructor(shard: Shard, queue: QueueNo, host: PagerHost, log: Logger) {
+  constructor(shard: Pick<Shard, 'read'>, queue: QueueNo, host: PagerHost, log: Logger) {
     this.shard = shard;
     this.queue = queue;
     this.host = host;
     this.log = log;
   }
 
-  /** One more entry that is only in the store, behind all others of the line. */
+  /** One more entry that is only in the store, behind all others of the line; recovery finds them in any order. */
   add(position: number, bodyLength: number): void {
-    if (this.count === 0) this.from = position;
+    if (position < this.from) this.from = position;
     this.count++;
     this.bodyBytes += bodyLength;
   }

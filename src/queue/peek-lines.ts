@@ -8,7 +8,7 @@
 import { AddressReader } from '../message/address.ts';
 import type { Entry } from '../message/entry.ts';
 import { type Message, messageInPlace } from '../message/message.ts';
-import type { QueueNo, Shard, StoredEntry } from '../store/store.ts';
+import type { StoredEntry } from '../store/store.ts';
 import type { Duplicates } from './duplicates.ts';
 import type { Line } from './line.ts';
 import type { Ordering } from './ordering.ts';
@@ -48,12 +48,10 @@ type Visit = (found: Found) => boolean;
 /** The messages of one queue of lines. */
 export class LineContents implements QueueContents {
   private readonly queue: ContentsHost;
-  private readonly shard: Shard;
   private readonly addresses = new AddressReader();
 
-  constructor(queue: ContentsHost, shard: Shard) {
+  constructor(queue: ContentsHost) {
     this.queue = queue;
-    this.shard = shard;
   }
 
   get parkedCount(): number {
@@ -65,12 +63,13 @@ export class LineContents implements QueueContents {
   }
 
   find(ids: readonly MessageId[], visit: (found: Found) => void, done: (error: Error | null) => void): void {
-    const lines = new Map(this.queue.linesInOrder().map((line) => [line.number, line]));
+    const lines = this.queue.linesInOrder();
     const cold: [Line, number][] = [];
     const beside = new Map<Line, Map<number, Entry>>();
-    for (const { number, position } of ids) {
-      const line = lines.get(number);
+    for (const id of ids) {
+      const line = lines.find((each) => positionIn(each, id) !== null);
       if (line === undefined) continue;
+      const position = positionIn(line, id)!;
       const listed = line.ready.find(position);
       if (listed !== null) {
         visit(foundInMemory(line, listed, 'ready'));
@@ -88,7 +87,10 @@ export class LineContents implements QueueContents {
   /** What is asked for of a line and in somebody's hands, or parked. */
   private besideByPosition(line: Line, ids: readonly MessageId[]): Map<number, Entry> {
     const wanted = new Set<number>();
-    for (const { number, position } of ids) if (number === line.number) wanted.add(position);
+    for (const id of ids) {
+      const position = positionIn(line, id);
+      if (position !== null) wanted.add(position);
+    }
     const found = new Map<number, Entry>();
     for (const entry of line.unacked) if (wanted.has(entry.position)) found.set(entry.position, entry);
     const { ordering } = this.queue;
@@ -114,7 +116,7 @@ export class LineContents implements QueueContents {
       // What had its place in the store only has a record until it leaves the queue.
       if (stored?.position === position) {
         // It may have come into memory meanwhile.
-        const isCold = line.pager.has(position) && !isHeldBack(stored);
+        const isCold = line.isCold(position) && !isHeldBack(stored);
         const known = isCold ? null : this.inMemory(line, position);
         const found = known ?? this.foundInStore(line, stored);
         if (found !== null) visit(found);
@@ -131,7 +133,7 @@ export class LineContents implements QueueContents {
     use: (error: Error | null, run: readonly StoredEntry[]) => void,
   ): void {
     line.pager.lookBegins();
-    this.shard.read(line.number, from, bytes, (error, run) => {
+    line.shard.read(line.number, from, bytes, (error, run) => {
       try {
         use(error, run);
       } finally {
@@ -162,7 +164,7 @@ export class LineContents implements QueueContents {
       line.remove(entry);
       return entry.message;
     }
-    if (stored === null || isHeldBack(stored) || !line.pager.has(stored.position)) return null;
+    if (stored === null || isHeldBack(stored) || !line.isCold(stored.position)) return null;
     const { position } = stored;
     const message = line.log.read(stored);
     line.takeCold(position, message.bodyLength);
@@ -174,8 +176,8 @@ export class LineContents implements QueueContents {
     return message;
   }
 
-  bounds(): Map<QueueNo, number> {
-    return new Map(this.queue.linesInOrder().map(({ number, nextPosition }) => [number, nextPosition]));
+  bounds(): Map<number, number> {
+    return new Map(this.queue.linesInOrder().map(({ level, nextPosition }) => [level, nextPosition]));
   }
 
   /** What memory has of a line from a position on, in order: what waits, what is parked, what is unacked. Entries may be taken meanwhile. */
@@ -209,10 +211,11 @@ export class LineContents implements QueueContents {
     const { deadlines } = line;
     let state: MessageState = 'ready';
     if (isHeldBack(stored)) state = deathOf(tries) === null ? 'retry' : 'dead';
-    else if (!line.pager.has(position)) return null;
+    else if (!line.isCold(position)) return null;
     return {
       number: line.number,
-      position,
+      position: line.nameOf(position),
+      at: position,
       state,
       place: 'store',
       message: messageInPlace(stored.buffer, stored.start, stored.end, this.addresses.at),
@@ -228,9 +231,16 @@ export class LineContents implements QueueContents {
   }
 }
 
+/** Where a message stands in a line; null when it is of another. */
+function positionIn(line: Line, { number, position }: MessageId): number | null {
+  return number === line.number ? line.positionNamed(position) : null;
+}
+
 /** A found message with what is needed to take it. */
 interface Located extends Found {
   readonly line: Line;
+  /** Its position there. */
+  readonly at: number;
   readonly entry: Entry | null;
   readonly stored: StoredEntry | null;
 }
@@ -243,7 +253,8 @@ function foundInMemory(line: Line, entry: Entry, state: MessageState): Located {
   const { position, message, redelivered, expiresAt, tries } = entry;
   return {
     number: line.number,
-    position,
+    position: line.nameOf(position),
+    at: position,
     state,
     place: (entry.place & PARKED) !== 0 ? 'parked' : 'memory',
     message,
@@ -306,10 +317,11 @@ class LineWalk {
   begin(): void {
     const { after } = this.request;
     if (after === null) return this.walkLine(0, 0);
-    const at = this.lines.findIndex(({ number }) => number === after.number);
-    // A line is never given up while its queue is there: a number that is unknown is of another queue.
+    const at = this.lines.findIndex((line) => line.number === after.number && !line.isBefore(after.position));
+    // The number is of another queue, or there is nothing behind it.
     if (at < 0) return this.done(null, { next: null });
-    this.walkLine(at, after.position + 1);
+    const position = this.lines[at]!.positionNamed(after.position);
+    this.walkLine(at, position === null ? 0 : position + 1);
   }
 
   /** Goes on in a line from a position on. */
@@ -333,7 +345,7 @@ class LineWalk {
 
   private boundOf(line: Line): number {
     const { bounds } = this.request;
-    return bounds === null ? Number.POSITIVE_INFINITY : (bounds.get(line.number) ?? 0);
+    return bounds === null ? Number.POSITIVE_INFINITY : (bounds.get(line.level) ?? 0);
   }
 
   /** Reads the next run of a line, goes through memory up to its end, and on. */
@@ -365,15 +377,15 @@ class LineWalk {
       const stored = run[i]!;
       const { position } = stored;
       if (position >= bound) break;
-      for (; known !== null && known.position < position; known = nextOf(memory))
+      for (; known !== null && known.at < position; known = nextOf(memory))
         if (this.look(known) === STOPPED) return STOPPED;
-      if (known?.position === position) continue;
+      if (known?.at === position) continue;
       const found = this.contents.foundInStore(line, stored);
       if (found === null) this.bytes += stored.end - stored.start;
       else if (this.look(found) === STOPPED) return STOPPED;
     }
     const end = Math.min(bound, run[run.length - 1]!.position + 1);
-    for (; known !== null && known.position < end; known = nextOf(memory))
+    for (; known !== null && known.at < end; known = nextOf(memory))
       if (this.look(known) === STOPPED) return STOPPED;
     return WENT_ON;
   }
@@ -382,7 +394,7 @@ class LineWalk {
   private walkMemory(line: Line, from: number, before: number): number {
     if (from >= before) return WENT_ON;
     for (const known of this.contents.memoryFrom(line, from)) {
-      if (known.position >= before) break;
+      if (known.at >= before) break;
       if (this.look(known) === STOPPED) return STOPPED;
     }
     return WENT_ON;

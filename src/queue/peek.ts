@@ -10,7 +10,10 @@ export type MessageState = 'ready' | 'unacked' | 'retry' | 'dead';
 /** How a ready message is kept: in memory, in memory behind its ordering key, or in the store only. Others are told as they are kept, too. */
 export type MessagePlace = 'memory' | 'parked' | 'store';
 
-/** A message's place in the broker: its number in the store and its position there. Stays the same for as long as it is in its queue. */
+/**
+ * A message's place in the broker: the number of its queue in the store, and its position there or, in a queue with priorities, another
+ * number that no other message of the queue has. Stays the same for as long as the message is in its queue.
+ */
 export interface MessageId {
   readonly number: QueueNo;
   readonly position: Position;
@@ -37,8 +40,8 @@ export interface WalkRequest {
   /** Messages behind this place only; null to begin at the front. */
   readonly after: MessageId | null;
   readonly states: ReadonlySet<MessageState>;
-  /** Per number of the store: messages before this position only; null for all. */
-  readonly bounds: ReadonlyMap<QueueNo, Position> | null;
+  /** What `QueueContents.bounds` gave: messages before these places only; null for all. */
+  readonly bounds: ReadonlyMap<number, Position> | null;
 }
 
 /** How a walk ended. */
@@ -79,7 +82,7 @@ export interface QueueContents {
    */
   take(found: Found): Message | null;
   /** Positions from which on nothing was there yet: the bounds of a walk that is not to see what comes from now on. */
-  bounds(): Map<QueueNo, Position>;
+  bounds(): Map<number, Position>;
 }
 
 /** An id as people write it: `<number>-<position>`. */
@@ -89,6 +92,8 @@ export function idText(id: MessageId): string {
 
 /** An id from its text; null when it is none. */
 export function idOf(text: string): MessageId | null {
-  const match = /^(\d{1,10})-(\d{1,15})$/.exec(text);
-  return match === null ? null : { number: Number(match[1]), position: Number(match[2]) };
+  const match = /^(\d{1,10})-(\d{1,16})$/.exec(text);
+  if (match === null) return null;
+  const position = Number(match[2]);
+  return Number.isSafeInteger(position) ? { number: Number(match[1]), position } : null;
 }

@@ -6,7 +6,7 @@ import type { Entry, EntryHolder, EntryOwner } from '../message/entry.ts';
 import type { Message } from '../message/message.ts';
 import type { FieldTable } from '../protocol/field-table.ts';
 import type { Destination } from '../routing/router.ts';
-import type { QueueNo, StoredEntry } from '../store/store.ts';
+import type { Lane, Position, QueueNo, StoredEntry } from '../store/store.ts';
 import type { QueueDeclaration } from './declaration.ts';
 import type { QueueContents } from './peek.ts';
 import type { QueueOptions } from './queue-options.ts';
@@ -106,8 +106,8 @@ export interface DeclaredQueue extends Queue {
   wake(): void;
   /** Ends the queue: consumers are told, its content is forgotten. */
   delete(): void;
-  /** Recovery: where the positions of one of its numbers go on, and up to where entries may have been delivered before the stop. */
-  restoreFacts(number: QueueNo, nextPosition: number, deliveredUpTo: number): void;
+  /** Recovery: where the positions of one of its numbers go on, and up to where entries may have been delivered before the stop, by lane. */
+  restoreFacts(number: QueueNo, nextPosition: number, deliveredUpTo: ReadonlyMap<Lane, Position>): void;
   /** Recovery: entries of one of its numbers, ascending. Writes nothing and wakes nobody. */
   restore(number: QueueNo, run: readonly StoredEntry[]): void;
   /** Before a clean stop: the redelivered mark is set back to what was really delivered. */

@@ -31,6 +31,19 @@ export class ReadyList {
     this.arrived.push(entry);
   }
 
+  /** Adds an entry, mostly with a higher position than all appended before. */
+  insert(entry: Entry): void {
+    const last = this.arrived.peekBack();
+    if (last === null || last.position < entry.position) this.arrived.push(entry);
+    else this.returned.push(entry);
+  }
+
+  /** Position of the entry so many places behind the front, or of the last one; 0 when there is none. What came back is not counted. */
+  positionAhead(places: number): number {
+    const { arrived } = this;
+    return arrived.length === 0 ? 0 : arrived.at(Math.min(places, arrived.length - 1)).position;
+  }
+
   /** Puts an entry back to its old place. */
   putBack(entry: Entry): void {
     if (isHole(entry)) {

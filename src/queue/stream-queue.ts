@@ -17,7 +17,14 @@ import type { Entry } from '../message/entry.ts';
 import { type Message, messageInPlace, storedBodyLength } from '../message/message.ts';
 import { withLongHeader } from '../message/splice.ts';
 import type { CommitWaiter } from '../store/commits.ts';
-import { type QueueNo, type StoredEntry, StoreError, type Ticket } from '../store/store.ts';
+import {
+  type Lane,
+  type Position,
+  type QueueNo,
+  type StoredEntry,
+  StoreError,
+  type Ticket,
+} from '../store/store.ts';
 import type { QueueDeclaration } from './declaration.ts';
 import type { QueueContents } from './peek.ts';
 import { StreamContents } from './peek-stream.ts';
@@ -484,9 +491,9 @@ export class StreamQueue implements DeclaredQueue, CommitWaiter, ReaderHost, Run
 
   // ── recovery ──
 
-  restoreFacts(number: QueueNo, nextPosition: number, deliveredUpTo: number): void {
+  restoreFacts(number: QueueNo, nextPosition: number, deliveredUpTo: ReadonlyMap<Lane, Position>): void {
     if (number !== this.number) return this.bookmarks.restoreFacts(nextPosition);
-    this.nextPosition = Math.max(this.nextPosition, nextPosition, deliveredUpTo + 1);
+    this.nextPosition = Math.max(this.nextPosition, nextPosition, (deliveredUpTo.get(0) ?? 0) + 1);
     this.tail.restartAt(this.nextPosition);
   }
 

@@ -8,9 +8,10 @@ import type { Lane, Position } from './store.ts';
 /**
  * Version of the whole layout: keys, values, records. A store of a later version is refused. What each brought:
  * 1 the first; 2 entries that wait for a time: a field of the record, and lines of the settlement that have it; segments of nothing but
- * transient entries are marked and not in the tally; large values of a LevelDB store stand in files (value-files.ts).
+ * transient entries are marked and not in the tally; large values of a LevelDB store stand in files (value-files.ts). 3 lanes are used:
+ * one number may hold the entries of several levels of a queue.
  */
-export const FORMAT_VERSION = 2;
+export const FORMAT_VERSION = 3;
 /** Oldest version that is read. What is written is of the newest; a store becomes of that version with its next commit. */
 export const FORMAT_OLDEST = 1;
 /** Bytes of the checksum in front of every value. */

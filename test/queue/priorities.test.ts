@@ -70,13 +70,13 @@ describe('messages with priorities', () => {
     expect(kit.lines).toEqual([]);
   });
 
-  it('ask for a place of their own in the store only when the first of a priority comes', async () => {
-    const kit = await kitOf();
+  it('ask for a place of their own in the store only when some of a priority find no room in memory', async () => {
+    const kit = await kitOf({ queueMemory: 10_000 });
     const queue = kit.queue({ 'x-max-priority': 255 });
-    queue.publish(messageOf('a'));
+    queue.publish(persistentOf('a'));
+    queue.publish(persistentOf('b', { priority: 255 }));
     expect(kit.lines).toEqual([]);
-    queue.publish(messageOf('b', { priority: 255 }));
-    queue.publish(messageOf('c', { priority: 255 }));
+    while (queue.pagedOutCount < 3) queue.publish(persistentOf('c'.repeat(1_000), { priority: 255 }));
     expect(kit.lines).toEqual(['q1 255 2']);
   });
 

@@ -17,7 +17,7 @@ it('what expired while it was only in the store stays until recovery has ended',
   });
 
   const again = kit.queue({}, { name: 'q1' }, 1);
-  again.restoreFacts(1, 5, 0);
+  again.restoreFacts(1, 5, new Map());
   again.restore(1, stored);
   // Recovery of a large store takes its time: timers fire, turns run.
   for (let i = 0; i < 10; i++) {

@@ -204,7 +204,7 @@ export class StreamKit {
     await shard.recover({
       definition: () => {},
       queue: (number, facts) => {
-        stream.restoreFacts(number, facts.nextPosition, 0);
+        stream.restoreFacts(number, facts.nextPosition, facts.deliveredUpTo);
         return true;
       },
       entries: (number, run) => stream.restore(number, run),

@@ -244,7 +244,7 @@ describe('a folder that cannot be used', () => {
     const error = await refusal();
     expect(error.kind).toBe('format');
     expect(error.message).toContain('format 99');
-    expect(error.message).toContain('reads formats 1 to 2');
+    expect(error.message).toContain('reads formats 1 to 3');
   });
 
   it('is refused when it holds the database of something else', async () => {
