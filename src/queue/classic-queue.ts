@@ -8,7 +8,6 @@
 // - Deliveries happen in `runTurn`, never inside a publish, unless they spare the message a refusal or the way over the disk.
 // - Every entry that a channel holds has its line as its owner.
 
-import { assert } from '../base/assert.ts';
 import { BrokerError } from '../base/errors.ts';
 import type { DeathReason } from '../message/death.ts';
 import { Entry } from '../message/entry.ts';
@@ -22,9 +21,7 @@ import { afterTheFirst } from './dropped-duplicate.ts';
 import { Duplicates } from './duplicates.ts';
 import { Expiry, NOW_OR_NEVER } from './expiry.ts';
 import { IdleLimit } from './idle-limit.ts';
-import { isOwn, placeOf, positionOfShared } from './level-store.ts';
-import { LEVELS_MAX, Levels } from './levels.ts';
-import { Line, type LineHost } from './line.ts';
+import type { Line, LineHost } from './line.ts';
 import type { Ordering } from './ordering.ts';
 import { orderingOf } from './ordering-lines.ts';
 import { isTooLong, wouldBeTooLong } from './overflow.ts';
@@ -40,6 +37,7 @@ import {
   REJECTED,
 } from './queue.ts';
 import type { QueueContext, QueueHost } from './queue-context.ts';
+import { QueueLines } from './queue-lines.ts';
 import { type PolicyKeys, type QueueOptions, queueOptions, type RetryOptions } from './queue-options.ts';
 import { cameBack, deliveriesOf, retried, retriesOf } from './tries.ts';
 
@@ -66,7 +64,6 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   /** Deleted: settles quietly, accepts nothing. */
   deleted = false;
   paused = false;
-  lineCount = 1;
   readonly counters: QueueCounters = {
     published: 0,
     delivered: 0,
@@ -81,12 +78,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   private readonly context: QueueContext;
   private readonly host: QueueHost;
   private readonly group: ConsumerGroup;
-  /** The line of messages without priority; the only one in a queue without priorities. */
-  private readonly base: Line;
-  /** The lines by priority; null in a queue without priorities, for which `base` is all there is. */
-  private readonly levels: Levels | null;
-  /** All lines. */
-  private readonly lines: Line[];
+  private readonly lines: QueueLines;
   /** Who holds which ordering key; null in a queue without them. */
   ordering: Ordering | null = null;
   /** What of its messages is remembered; null where they may be alike. */
@@ -97,8 +89,6 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   private counts: boolean;
   /** Its messages go to disk whatever they ask for (quorum queues, RabbitMQ). */
   private readonly keepsAll: boolean;
-  /** Recovery has found something that has a time, and waits for the first turn. */
-  private hasToResume = false;
   /** Callers of basic.get that wait for the store. */
   private getters: (() => void)[] = [];
 
@@ -120,15 +110,11 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     const yields = this.options.type === 'quorum';
     this.group = new ConsumerGroup(
       this.options.singleActiveConsumer,
-      yields ? (consumer) => this.isHolding(consumer) : null,
+      yields ? (consumer) => this.lines.isHolding(consumer) : null,
     );
-    this.levels = this.options.priorityMax > 0 ? new Levels() : null;
     const { deduplication } = this.options;
     this.duplicates = deduplication === null ? null : new Duplicates(deduplication, context.clock);
-    this.base = new Line(this, 0, number, context, this.levels, lines.get(0) ?? null);
-    this.lines = [this.base];
-    this.levels?.add(this.base);
-    for (const [level, own] of lines) if (level > 0 && level < LEVELS_MAX) this.addLine(level, own);
+    this.lines = new QueueLines(this, lines, context);
     this.expiry = new Expiry(context.clock, context.wheel, context.messageWheel, () => this.wake());
     this.idle = new IdleLimit(
       context.clock,
@@ -143,61 +129,39 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   }
 
   get messageCount(): number {
-    return this.levels === null ? this.base.count : this.levels.count;
+    return this.lines.messageCount;
   }
 
-  /** Body bytes of all ready messages. */
   get messageBytes(): number {
-    return this.levels === null ? this.base.bytes : this.levels.bytes;
+    return this.lines.messageBytes;
   }
 
-  /** Bytes of message memory the queue holds. */
   get memoryBytes(): number {
-    let sum = 0;
-    for (let i = 0; i < this.lines.length; i++) sum += this.lines[i]!.hotBytes;
-    return sum;
+    return this.lines.memoryBytes;
   }
 
   get unackedCount(): number {
-    let sum = 0;
-    for (let i = 0; i < this.lines.length; i++) sum += this.lines[i]!.unacked.size;
-    return sum;
+    return this.lines.unackedCount;
+  }
+
+  get pagedOutCount(): number {
+    return this.lines.pagedOutCount;
+  }
+
+  get waitingCount(): number {
+    return this.lines.waitingCount;
+  }
+
+  get deadWaitingCount(): number {
+    return this.lines.deadWaitingCount;
+  }
+
+  get lineCount(): number {
+    return this.lines.all.length;
   }
 
   get consumerCount(): number {
     return this.group.size;
-  }
-
-  /** Ready messages that are only in the store. */
-  get pagedOutCount(): number {
-    let sum = 0;
-    for (let i = 0; i < this.lines.length; i++) sum += this.lines[i]!.pager.count;
-    return sum;
-  }
-
-  /** Messages that wait for a retry. */
-  get waitingCount(): number {
-    let sum = 0;
-    for (let i = 0; i < this.lines.length; i++) sum += this.lines[i]!.held?.waitingCount ?? 0;
-    return sum;
-  }
-
-  /** Dead letters that wait for somebody to take them. */
-  get deadWaitingCount(): number {
-    let sum = 0;
-    for (let i = 0; i < this.lines.length; i++) sum += this.lines[i]!.held?.deadCount ?? 0;
-    return sum;
-  }
-
-  /** Messages that are neither ready nor delivered, and their body bytes. */
-  get heldCount(): number {
-    return this.waitingCount + this.deadWaitingCount;
-  }
-
-  get heldBytes(): number {
-    let sum = 0;
-    for (let i = 0; i < this.lines.length; i++) sum += this.lines[i]!.held?.bodyBytes ?? 0;
-    return sum;
   }
 
   get consumers(): Iterable<Consumer> {
@@ -216,7 +180,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       if (options.overflow === 'reject-publish-dlx') this.deadLetter(message, 'maxlen');
       return REJECTED;
     }
-    const line = this.lineFor(message);
+    const line = this.lines.lineFor(message);
     // Before it has its place: what this hands out may cause another publish to this queue.
     const cold = line.pager.count !== 0 || this.mustPage(line, message);
     const durable = this.durable && (message.persistent || this.keepsAll);
@@ -268,7 +232,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   }
 
   linesInOrder(): readonly Line[] {
-    return this.lines.length === 1 ? this.lines : [...this.lines].sort((a, b) => b.level - a.level);
+    return this.lines.inOrder();
   }
 
   takenOut(message: Message, entry: Entry | null): void {
@@ -313,7 +277,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     const entry = ordering === null ? this.head() : this.headForGet(ordering);
     if (entry === null || !this.mayDeliver(entry)) {
       if (this.messageCount === 0) this.counters.getEmpty++;
-      else if (entry === null && this.top.pager.failed) throw this.unreadable();
+      else if (entry === null && this.lines.top.pager.failed) throw this.unreadable();
       return null;
     }
     const line = lineOf(entry);
@@ -342,7 +306,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     const { ordering } = this;
     const entry = ordering === null ? this.head() : this.headForGet(ordering);
     if (entry === null ? this.messageCount === 0 : this.mayDeliver(entry)) return true;
-    const { pager } = this.top;
+    const { pager } = this.lines.top;
     // A get that waited would wait for ever.
     if (entry === null && pager.failed) return true;
     pager.bringBack();
@@ -368,13 +332,6 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     } else if (this.options.singleActiveConsumer) this.wake();
   }
 
-  /** Asked while a consumer that is to make room settles what it holds: mostly the delivery made last is its own. */
-  private isHolding(consumer: Consumer): boolean {
-    for (let i = 0; i < this.lines.length; i++)
-      for (const entry of this.lines[i]!.unacked) if (entry.holder === consumer) return true;
-    return false;
-  }
-
   unpark(consumer: Consumer): void {
     if (!consumer.parked) return;
     this.group.unpark(consumer);
@@ -394,13 +351,13 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   runTurn(): void {
     if (this.idle.isDue && this.idle.hasPassed()) return this.host.expired(this);
     if (this.expiry.isTime) this.expire();
-    if (this.hasToResume) this.resumeHeld();
+    if (this.lines.hasToResume) this.lines.resume();
     if (this.getters.length !== 0) this.serveGetters();
     const left = this.deliver(this.context.deliveriesPerTurn);
     if (left === NOTHING_LEFT) return this.tidy();
     // What is left still has its chance: nothing is dropped for being too long or too late before it had.
     if (left === WORK_LEFT) this.wake();
-    this.top.pager.bringBack();
+    this.lines.top.pager.bringBack();
   }
 
   ack(entry: Entry): void {
@@ -444,34 +401,14 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   purge(): number {
     let count = this.messageCount;
     this.forgetParked();
-    for (let i = 0; i < this.lines.length; i++) {
-      const line = this.lines[i]!;
-      // RabbitMQ: what a quorum queue holds back goes too.
-      if (line.held !== null) count += line.held.clear();
-      line.clear();
+    count += this.lines.clear();
+    if (this.duplicates !== null) {
+      this.duplicates.purged();
+      this.lines.rememberUnacked(this.duplicates);
     }
-    if (this.levels !== null) this.clearShared(this.levels);
-    if (this.duplicates !== null) this.forgetDuplicates(this.duplicates);
     // A basic.get may have been waiting for what is gone now.
     if (this.getters.length !== 0) this.wake();
     return count;
-  }
-
-  /** Removes from the store what all levels have under the number of the queue, except what is held. */
-  private clearShared(levels: Levels): void {
-    const held: number[] = [];
-    for (let i = 0; i < this.lines.length; i++)
-      for (const position of this.lines[i]!.unacked.storedPositions())
-        if (!isOwn(position)) held.push(placeOf(position));
-    held.sort((a, b) => a - b);
-    this.context.shard.clear(this.number, placeOf(levels.nextPosition) - 1, held);
-    this.context.turn.request();
-  }
-
-  private forgetDuplicates(duplicates: Duplicates): void {
-    duplicates.purged();
-    for (let i = 0; i < this.lines.length; i++)
-      for (const { message } of this.lines[i]!.unacked) duplicates.holds(message);
   }
 
   /** Ends the queue: consumers are told, its content is forgotten, later settles of its deliveries do nothing. */
@@ -480,76 +417,18 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     for (const consumer of [...this.group]) consumer.cancelled();
     this.group.clear();
     this.forgetParked();
-    for (let i = 0; i < this.lines.length; i++) {
-      this.lines[i]!.held?.stop();
-      this.lines[i]!.drop();
-    }
-    if (this.levels !== null) {
-      this.context.shard.dropQueue(this.number);
-      this.context.turn.request();
-    }
+    this.lines.drop();
     this.expiry.stop();
     this.idle.stop();
     for (const ready of this.getters.splice(0)) ready();
   }
 
   restoreFacts(number: QueueNo, nextPosition: number, deliveredUpTo: ReadonlyMap<Lane, Position>): void {
-    const { levels } = this;
-    if (levels !== null && number === this.number) {
-      levels.goOnAt(positionOfShared(nextPosition));
-      for (const [lane, upTo] of deliveredUpTo) {
-        levels.goOnAt(positionOfShared(upTo + 1));
-        this.restoredLine(levels, lane).restoreMark(upTo);
-      }
-      for (let i = 0; i < this.lines.length; i++) this.capRestored(this.lines[i]!);
-      return;
-    }
-    const line = this.lineNumbered(number);
-    line.restoreFacts(nextPosition, deliveredUpTo.get(0) ?? 0);
-    this.capRestored(line);
-  }
-
-  /** What came before the time to live did is stored without one: it counts anew. */
-  private capRestored(line: Line): void {
-    const { messageTtlMs } = this.options;
-    if (messageTtlMs !== Number.POSITIVE_INFINITY) line.cap(this.context.clock.now() + messageTtlMs, []);
-  }
-
-  private restoredLine(levels: Levels, level: number): Line {
-    const known = levels.at(level);
-    if (known !== null) return known;
-    const line = this.addLine(level, null);
-    this.capRestored(line);
-    return line;
+    this.lines.restoreFacts(number, nextPosition, deliveredUpTo);
   }
 
   restore(number: QueueNo, run: readonly StoredEntry[]): void {
-    const { levels } = this;
-    if (levels !== null && number === this.number) return this.restoreShared(levels, run);
-    const line = this.lineNumbered(number);
-    if (levels === null) line.restore(run);
-    else line.restoreLevel(run, false);
-    this.restored(line);
-  }
-
-  /** Entries of all levels. */
-  private restoreShared(levels: Levels, run: readonly StoredEntry[]): void {
-    const byLevel = new Map<number, StoredEntry[]>();
-    for (let i = 0; i < run.length; i++) {
-      const stored = run[i]!;
-      const others = byLevel.get(stored.lane);
-      if (others === undefined) byLevel.set(stored.lane, [stored]);
-      else others.push(stored);
-    }
-    for (const [level, own] of byLevel) {
-      const line = this.restoredLine(levels, level);
-      line.restoreLevel(own, true);
-      this.restored(line);
-    }
-  }
-
-  private restored({ held, deadlines }: Line): void {
-    if (held !== null || deadlines !== null) this.hasToResume = true;
+    this.lines.restore(number, run);
   }
 
   applyOptions(options: QueueOptions): void {
@@ -557,17 +436,18 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     this.options = options;
     if (options.expiresMs !== before.expiresMs) this.idle.set(options.expiresMs);
     if (options.messageTtlMs < before.messageTtlMs) this.shortenLives(options.messageTtlMs);
-    if (options.deadLetterExchange !== null && before.deadLetterExchange === null)
-      for (let i = 0; i < this.lines.length; i++) this.lines[i]!.deadlines?.needBytes();
+    if (options.deadLetterExchange !== null && before.deadLetterExchange === null) this.lines.needBytes();
     if (options.orderingKey !== (this.ordering?.header ?? null)) this.orderBy(options.orderingKey);
     this.counts = countsDeliveries(options);
     this.wake();
   }
 
-  /** Before a clean stop: the redelivered mark is set back to what was really delivered. */
   settleMark(): void {
-    if (!this.durable) return;
-    for (let i = 0; i < this.lines.length; i++) this.lines[i]!.mark.settle();
+    if (this.durable) this.lines.settleMarks();
+  }
+
+  numberFor(level: number): QueueNo {
+    return this.host.numberFor(this, level);
   }
 
   /** Nothing of what is cold in a line will come: whoever waits for it is told. */
@@ -580,47 +460,14 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     return new BrokerError('internal-error', `the messages of queue '${this.name}' cannot be read back`);
   }
 
-  // ── the lines ──
-
-  /** The line whose entry is next. */
-  private get top(): Line {
-    return this.levels === null ? this.base : this.levels.top!;
-  }
-
-  /** RabbitMQ: a priority above x-max-priority counts as that. */
-  private lineFor(message: Message): Line {
-    const { levels } = this;
-    if (levels === null) return this.base;
-    const level = Math.min(message.priority, this.options.priorityMax);
-    return levels.at(level) ?? this.addLine(level, null);
-  }
-
-  numberFor(level: number): QueueNo {
-    return this.host.numberFor(this, level);
-  }
-
-  /** @param own its number, if it has one yet */
-  private addLine(level: number, own: QueueNo | null): Line {
-    const line = new Line(this, level, this.number, this.context, this.levels, own);
-    this.levels?.add(line);
-    this.lines.push(line);
-    this.lineCount++;
-    return line;
-  }
-
-  private lineNumbered(number: QueueNo): Line {
-    const line = this.levels === null ? this.base : this.lines.find(({ ownNumber }) => ownNumber === number);
-    assert(line !== undefined, 'a queue has no line of this number');
-    return line;
-  }
-
   // ── time ──
 
   /** A shorter time to live counts for what is in the queue already, from now on; a longer one for new messages only. */
   private shortenLives(ttlMs: number): void {
     const at = this.context.clock.now() + ttlMs;
     const parked = this.ordering === null ? [] : [...this.ordering.parked()];
-    for (let i = 0; i < this.lines.length; i++) this.lines[i]!.cap(at, parked);
+    const { all } = this.lines;
+    for (let i = 0; i < all.length; i++) all[i]!.cap(at, parked);
   }
 
   /**
@@ -630,8 +477,9 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   private expire(): boolean {
     const now = this.context.clock.now();
     let budget = this.context.deliveriesPerTurn;
-    for (let i = 0; i < this.lines.length; i++) {
-      const line = this.lines[i]!;
+    const { all } = this.lines;
+    for (let i = 0; i < all.length; i++) {
+      const line = all[i]!;
       for (let entry = line.nextExpired(now); entry !== null; entry = line.nextExpired(now)) {
         if (budget === 0 || this.isTurnLong(budget)) {
           this.wake();
@@ -674,8 +522,9 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   /** The queue is woken when the next message expires. */
   private watchDeadlines(): void {
     let next = Number.POSITIVE_INFINITY;
-    for (let i = 0; i < this.lines.length; i++) {
-      const line = this.lines[i]!;
+    const { all } = this.lines;
+    for (let i = 0; i < all.length; i++) {
+      const line = all[i]!;
       if (line.deadlines === null) continue;
       const deadline = line.nextDeadline;
       if (deadline < next) next = deadline;
@@ -693,7 +542,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
 
   /** The next entry that lives; null when there is none in memory, and where `expireHead` left it for the next turn. */
   private head(): Entry | null {
-    const entry = this.top.peek();
+    const entry = this.lines.top.peek();
     return entry === null || entry.expiresAt === 0 ? entry : this.expireHead();
   }
 
@@ -703,7 +552,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
    */
   private expireHead(): Entry | null {
     let budget = this.context.deliveriesPerTurn;
-    for (let entry = this.top.peek(); entry !== null; entry = this.top.peek()) {
+    for (let entry = this.lines.top.peek(); entry !== null; entry = this.lines.top.peek()) {
       if (!this.isDue(entry)) return entry;
       if (entry.expiresAt !== NOW_OR_NEVER) {
         if (!this.expire()) return null;
@@ -712,7 +561,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
         return null;
       } else {
         budget--;
-        this.top.shift();
+        this.lines.top.shift();
         this.bury(entry, 'expired');
       }
     }
@@ -765,14 +614,14 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
 
   /** What the deliveries of a turn leave behind: a queue that is too long, messages without a chance, a head that will expire. */
   private tidy(): void {
-    const { lines } = this;
-    for (let i = 0; i < lines.length; i++) {
-      const { deadlines, nextPosition } = lines[i]!;
+    const { all } = this.lines;
+    for (let i = 0; i < all.length; i++) {
+      const { deadlines, nextPosition } = all[i]!;
       if (deadlines !== null) deadlines.offeredUpTo = nextPosition - 1;
     }
     if (this.options.bounded) this.dropHead();
-    for (let i = 0; i < lines.length; i++) {
-      const line = lines[i]!;
+    for (let i = 0; i < all.length; i++) {
+      const line = all[i]!;
       if (line.deadlines?.hasBrief) this.expireBrief(line, line.deadlines);
     }
     this.watchHead();
@@ -782,7 +631,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   private watchHead(): void {
     this.head();
     this.watchDeadlines();
-    this.top.pager.bringBack();
+    this.lines.top.pager.bringBack();
   }
 
   /**
@@ -791,10 +640,10 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
    * that decides over a refusal, the turn's deliveries are made early.
    */
   private refuses(message: Message): boolean {
-    if (!wouldBeTooLong(this, message, this.options)) return false;
+    if (!wouldBeTooLong(this.lines, message, this.options)) return false;
     if (this.messageCount === 0) return true;
     this.deliver(this.messageCount);
-    return wouldBeTooLong(this, message, this.options);
+    return wouldBeTooLong(this.lines, message, this.options);
   }
 
   /** The message has no place in memory, not even when what consumers can take is out. */
@@ -819,10 +668,10 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   private dropHead(): void {
     const { options } = this;
     if (options.overflow !== 'drop-head') return;
-    for (let budget = this.context.deliveriesPerTurn; isTooLong(this, options); budget--) {
+    for (let budget = this.context.deliveriesPerTurn; isTooLong(this.lines, options); budget--) {
       if (budget === 0 || this.isTurnLong(budget)) return this.wake();
       // RabbitMQ: of a queue with priorities, the head of the highest one goes.
-      const line = this.top;
+      const line = this.lines.top;
       const front = line.peek();
       const entry = this.ordering === null ? front : this.ordering.oldest(front);
       // Something parked in a lower line has its turn after what is cold in this one.
@@ -898,25 +747,17 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     this.ordering?.awaitsRetry(entry);
   }
 
-  /** After a restart: what was held back goes on, and what is only in the store expires. */
-  private resumeHeld(): void {
-    this.hasToResume = false;
-    for (let i = 0; i < this.lines.length; i++) {
-      this.lines[i]!.held?.resume();
-      this.lines[i]!.deadlines?.resume();
-    }
-  }
-
   // ── ordering keys ──
 
   /** From now on messages are ordered by this header; null for none. What is held already counts. */
   private orderBy(header: string | null): void {
-    const { ordering, lines } = this;
+    const { ordering } = this;
+    const { all } = this.lines;
     if (ordering !== null) for (const entry of ordering.parked()) lineOf(entry).unpark(entry);
     this.ordering = header === null ? null : orderingOf(header, this.group, () => this.wake());
     if (this.ordering === null) return;
-    for (let i = 0; i < lines.length; i++)
-      for (const entry of lines[i]!.unacked) this.ordering.hold(entry, entry.holder as Consumer | null);
+    for (let i = 0; i < all.length; i++)
+      for (const entry of all[i]!.unacked) this.ordering.hold(entry, entry.holder as Consumer | null);
   }
 
   /** The next entry whose key nobody holds; everything before it is parked. */
