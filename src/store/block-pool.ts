@@ -8,7 +8,7 @@
 /** Idle blocks kept at most; more are left to the garbage collector. */
 const BLOCKS_IDLE_MAX = 48;
 /** Requests of at least this many bytes take a whole block. */
-const BLOCK_REQUEST_MIN = 64 * 1024;
+export const BLOCK_REQUEST_MIN = 64 * 1024;
 /** Idle buffers of large segments are kept up to this many bytes: what a store under pressure has in hand. */
 const LARGE_IDLE_BYTES_MAX = 16 * 1024 * 1024;
 /** Larger ones are not kept: they are rare, and one would hold the place of many. */

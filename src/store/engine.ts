@@ -3,7 +3,7 @@
 
 /** Receives the outcome of a write: null when the batch is kept as promised. */
 export type WriteDone = (error: Error | null) => void;
-/** Receives the value of a key, null when there is none. The buffer belongs to the receiver. */
+/** Receives the value of a key, null when there is none. The buffer belongs to the receiver, or is a part of the one it gave. */
 export type GetDone = (error: Error | null, value: Buffer | null) => void;
 
 /** Operations that take effect together or not at all, in the order they were added. */
@@ -36,8 +36,11 @@ export interface KeyValueEngine {
   /** Waits for what is under way and gives the lock back. */
   close(): Promise<void>;
   batch(): WriteBatch;
-  /** Reads one key. `done` is called once, from the top of an event-loop iteration. */
-  get(key: Buffer, done: GetDone): void;
+  /**
+   * Reads one key. `done` is called once, from the top of an event-loop iteration.
+   * @param into a buffer that the value may be put into, if it fits; until `done` it belongs to the engine
+   */
+  get(key: Buffer, done: GetDone, into?: Buffer | null): void;
   /**
    * Most of what stood from `from` to `to` was deleted. An engine that still keeps at least `bytesMin` bytes there gives the room back;
    * reads and writes go on meanwhile. `done` is called once, when that is done or was not worth it, never before this returns.

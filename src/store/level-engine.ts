@@ -73,12 +73,12 @@ export class LevelEngine implements KeyValueEngine {
     return new LevelBatch(this.#open(), this.#files, this.#options);
   }
 
-  get(key: Buffer, done: GetDone): void {
-    this.#get(key, null, done);
+  get(key: Buffer, done: GetDone, into: Buffer | null = null): void {
+    this.#get(key, null, into, done);
   }
 
   /** @param missed a file that was not there: its values may have moved to another one meanwhile */
-  #get(key: Buffer, missed: number | null, done: GetDone): void {
+  #get(key: Buffer, missed: number | null, into: Buffer | null, done: GetDone): void {
     this.#open()
       .get(key)
       .then(
@@ -87,9 +87,9 @@ export class LevelEngine implements KeyValueEngine {
           const pointer = value === undefined ? null : pointerIn(value);
           if (pointer === null) return done(null, value ?? null);
           if (pointer.file === missed) return done(null, null);
-          this.#files.read(pointer, (error, large) => {
+          this.#files.read(pointer, into, (error, large) => {
             if (error !== null) done(readError(error, this.info.location), null);
-            else if (large === null) this.#get(key, pointer.file, done);
+            else if (large === null) this.#get(key, pointer.file, into, done);
             else done(null, large);
           });
         },
@@ -140,7 +140,7 @@ export class LevelEngine implements KeyValueEngine {
   async #large(key: Buffer, pointer: Pointer): Promise<Buffer> {
     this.#files.found(key, pointer);
     return await new Promise((resolve, reject) => {
-      this.#files.read(pointer, (error, value) => {
+      this.#files.read(pointer, null, (error, value) => {
         if (error === null) resolve(value ?? Buffer.alloc(0));
         else reject(readError(error, this.info.location));
       });

@@ -140,7 +140,7 @@ export class LogShard implements Shard {
     this.#state.liveEntries--;
     this.#open.used = true;
     if (segment.state !== OPEN) {
-      if (!segment.dirty) this.#open.change(log, segment);
+      if (!segment.dirty) this.#open.removed(log, segment, position);
     } else if (segment.live === 0 && segment.length > DISCARD_BYTES_MIN) {
       this.#open.discardOpen(log, segment);
     }
@@ -248,6 +248,22 @@ export class LogShard implements Shard {
       return;
     }
     this.#reader.read(queue, from, maxBytes, done);
+  }
+
+  pick(
+    queue: QueueNo,
+    positions: Float64Array,
+    at: number,
+    maxBytes: number,
+    visit: (entry: StoredEntry) => void,
+    done: (error: Error | null, next: number) => void,
+  ): void {
+    if (this.#ended !== null) {
+      const ended = this.#ended;
+      setImmediate(() => done(ended, at));
+      return;
+    }
+    this.#reader.pick(queue, positions, at, maxBytes, visit, done);
   }
 
   commit(): void {

@@ -6,23 +6,36 @@
 import { assert } from '../base/assert.ts';
 import { BodyPack } from './body-pack.ts';
 import type { WriteBatch } from './engine.ts';
-import { definitionKey, FORMAT_KEY, HEAD_KEY, markKey, packKey, segmentKey, settlementKey } from './keys.ts';
+import {
+  definitionKey,
+  FORMAT_KEY,
+  HEAD_KEY,
+  markKey,
+  packKey,
+  removalsKey,
+  segmentKey,
+  settlementKey,
+} from './keys.ts';
 import type { LogState } from './log-state.ts';
 import type { QueueLog } from './queue-log.ts';
 import { PACK_LINE_BYTES, RECORDS_AT, RecordCursor, sealSegment, writeRecordHead } from './records.ts';
 import { FLIGHT, GONE, OPEN, type PackUse, type Segment } from './segment.ts';
-import type { QueueNo } from './store.ts';
+import type { Position, QueueNo } from './store.ts';
 import {
   encodeDefinition,
   encodeFormat,
   encodeHead,
   encodeMark,
+  encodeRemovals,
   encodeSettlement,
   tallyHash,
 } from './values.ts';
 
 /** Room of the first body pack of a batch; each further one has twice as much, up to a segment's limit. */
 const PACK_BYTES_FIRST = 16 * 1024;
+
+/** Removals that a queue has at most; then they go into the settlements, however few entries they name. */
+const REMOVALS_MAX = 1024;
 
 export class OpenBatch {
   /** True when anything was called since the last seal, so that somebody may wait for the ticket. */
@@ -67,6 +80,25 @@ export class OpenBatch {
     segment.dirty = true;
     queue.changed.push(segment);
     if (!queue.touched) this.touch(queue);
+  }
+
+  /** An entry in an earlier batch's segment died. The segment is not among the changed ones yet. */
+  removed(queue: QueueLog, segment: Segment, position: Position): void {
+    const { options } = this.#state;
+    const few = queue.changed.length < options.scatterSegments && queue.removals.length === 0;
+    // What goes as a whole has no settlement, and what is not counted never had one.
+    if (few || segment.live === 0 || !segment.counted) return this.change(queue, segment);
+    queue.scattered.push(position);
+    this.#state.liveBytes += segment.accountLiveBytes();
+    this.unsettle(queue, segment);
+    if (!queue.touched) this.touch(queue);
+  }
+
+  /** Removals name entries of the segment. */
+  unsettle(queue: QueueLog, segment: Segment): void {
+    if (segment.unsettled) return;
+    segment.unsettled = true;
+    queue.unsettled.push(segment);
   }
 
   /** The pack that takes a shared message of this length. */
@@ -189,6 +221,7 @@ export class OpenBatch {
       this.#operations.remove(markKey(queue.number));
       this.#state.tally.remove(queue.markHash);
     }
+    this.#dropRemovals(queue);
     queue.dropped = true;
     this.#state.queues.delete(queue.number);
   }
@@ -253,6 +286,7 @@ export class OpenBatch {
       }
     }
     changed.length = 0;
+    if (queue.scattered.length !== 0 || queue.removals.length !== 0) this.#sealRemovals(queue);
     if (queue.markChanged) {
       queue.markChanged = false;
       const key = markKey(queue.number);
@@ -402,6 +436,48 @@ export class OpenBatch {
     segment.settled = false;
     this.#state.tally.remove(segment.settlementHash);
     this.#operations.remove(settlementKey(queue.number, segment.number));
+  }
+
+  #sealRemovals(queue: QueueLog): void {
+    const { scattered, removals } = queue;
+    const { options, tally } = this.#state;
+    const isEmpty = queue.gone === queue.segments.length;
+    const count = queue.removed + scattered.length;
+    if (isEmpty || count >= options.removalsFold || removals.length === REMOVALS_MAX)
+      return this.#foldRemovals(queue);
+    if (scattered.length === 0) return;
+    const key = removalsKey(queue.number, queue.removalsFrom + removals.length);
+    const value = encodeRemovals(scattered);
+    const hash = tallyHash(key, value);
+    tally.add(hash);
+    this.#operations.put(key, value);
+    removals.push(hash);
+    queue.removed = count;
+    scattered.length = 0;
+  }
+
+  /** What the removals name goes into the settlements, and they go. */
+  #foldRemovals(queue: QueueLog): void {
+    const { unsettled } = queue;
+    for (let i = 0; i < unsettled.length; i++) {
+      const segment = unsettled[i]!;
+      segment.unsettled = false;
+      if (segment.state !== GONE) this.#putSettlement(queue, segment);
+    }
+    unsettled.length = 0;
+    queue.scattered.length = 0;
+    this.#dropRemovals(queue);
+  }
+
+  #dropRemovals(queue: QueueLog): void {
+    const { removals, removalsFrom } = queue;
+    for (let i = 0; i < removals.length; i++) {
+      this.#operations.remove(removalsKey(queue.number, removalsFrom + i));
+      this.#state.tally.remove(removals[i]!);
+    }
+    queue.removalsFrom += removals.length;
+    removals.length = 0;
+    queue.removed = 0;
   }
 
   #retire(queue: QueueLog, segment: Segment): void {

@@ -27,6 +27,13 @@ export interface LogOptions {
   readonly rewriteShareMax: number;
   /** A segment that remembers of so many entries that they came back is rewritten, which stores them in its records. */
   readonly returnsFold: number;
+  /**
+   * Entries that go in one batch from more segments of a queue than this are written as removals, in one value, instead of in a settlement
+   * of each segment: what expires stands anywhere, and a settlement is some hundred bytes.
+   */
+  readonly scatterSegments: number;
+  /** Removals of a queue go into the settlements once they name so many entries. */
+  readonly removalsFold: number;
   /** Deleted bytes from which on the engine is asked to give their room back to the disk. */
   readonly reclaimBytes: number;
   /** Bytes that one rewriting may read; one is under way at a time. */
@@ -67,6 +74,8 @@ export const LOG_DEFAULTS: LogOptions = Object.freeze({
   deadShareMin: 0.5,
   rewriteShareMax: 0.5,
   returnsFold: 256,
+  scatterSegments: 8,
+  removalsFold: 32_768,
   reclaimBytes: 256 * MIB,
   rewriteBytesMax: 4 * MIB,
   settleDelayMs: 5,

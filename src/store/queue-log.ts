@@ -26,6 +26,15 @@ export class QueueLog {
   opened: Segment[] = [];
   /** Segments of earlier batches, in which something changed in the open batch. */
   changed: Segment[] = [];
+  /** Positions that are to be written as removals with the open batch. */
+  scattered: Position[] = [];
+  /** What each of its removals in the engine adds to the tally; they have consecutive serials, the first this one. */
+  removals: number[] = [];
+  removalsFrom = 1;
+  /** Entries that those name. */
+  removed = 0;
+  /** Segments of which removals name something; some may be GONE. */
+  unsettled: Segment[] = [];
   /** True when the mark is to be written with the open batch. */
   markChanged = false;
   /** True when the engine has a mark. */

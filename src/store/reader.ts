@@ -8,6 +8,7 @@
 import { type BodyPack, type PackView, viewPack } from './body-pack.ts';
 import { describeKey, packKey, segmentKey } from './keys.ts';
 import type { LogState } from './log-state.ts';
+import { Picker } from './picker.ts';
 import type { QueueLog } from './queue-log.ts';
 import { RecordCursor, readSegmentHeader } from './records.ts';
 import { GONE, OPEN, type Segment } from './segment.ts';
@@ -73,6 +74,7 @@ class ReadRequest {
 export class Reader {
   readonly #state: LogState;
   readonly #cursor = new RecordCursor();
+  readonly #picker: Picker;
   readonly #cuts = new Map<Segment, Cut>();
   /** Reads whose answer is complete and waits for the next event-loop iteration. */
   #ready: ReadRequest[] = [];
@@ -81,6 +83,23 @@ export class Reader {
 
   constructor(state: LogState) {
     this.#state = state;
+    this.#picker = new Picker(state);
+  }
+
+  /** See `Shard.pick`. */
+  pick(
+    queue: QueueNo,
+    positions: Float64Array,
+    at: number,
+    maxBytes: number,
+    visit: (entry: StoredEntry) => void,
+    done: (error: Error | null, next: number) => void,
+  ): void {
+    this.#reading++;
+    this.#picker.pick(queue, positions, at, maxBytes, visit, (error, next) => {
+      this.#ended();
+      done(error, next);
+    });
   }
 
   /** See `Shard.read`. */
@@ -295,13 +314,17 @@ export class Reader {
   }
 
   #answer(request: ReadRequest): void {
+    this.#ended();
+    request.done(request.error, request.error === null ? request.entries : NONE);
+  }
+
+  #ended(): void {
     this.#reading--;
     if (this.#reading === 0 && this.#onIdle !== null) {
       const wake = this.#onIdle;
       this.#onIdle = null;
       wake();
     }
-    request.done(request.error, request.error === null ? request.entries : NONE);
   }
 }
 

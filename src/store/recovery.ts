@@ -9,13 +9,14 @@ import type { OpenBatch } from './open-batch.ts';
 import type { QueueLog } from './queue-log.ts';
 import { PACK_LINE_BYTES, RecordCursor, readSegmentHeader } from './records.ts';
 import { Segment, SPAN_MAX, STORED } from './segment.ts';
-import type { QueueNo, RecoverySink, RecoveryStats, StoredEntry } from './store.ts';
+import type { Position, QueueNo, RecoverySink, RecoveryStats, StoredEntry } from './store.ts';
 import { StoreError } from './store.ts';
 import { entryOf } from './stored-entry.ts';
 import { Tally } from './tally.ts';
 import {
   decodeDefinition,
   decodeMark,
+  decodeRemovals,
   decodeSettlement,
   isIntact,
   type Returned,
@@ -47,6 +48,9 @@ class Recovery {
   #settlement: Settlement | null = null;
   #settlementKey: Buffer | null = null;
   #settlementHash = 0;
+  /** What the removals of the queue name, ascending once its first segment comes; those before `#removedAt` are done with. */
+  #removed: Position[] = [];
+  #removedAt = 0;
   readonly #orphans: QueueLog[] = [];
   #progressAt = 0;
   #definitions = 0;
@@ -76,6 +80,12 @@ class Recovery {
     for (const pack of this.#state.packs.values()) {
       if (pack.named === 0) this.#open.touchPack(pack);
       this.#state.judgePack(pack);
+    }
+    for (const queue of this.#state.queues.values()) {
+      // What they speak of is gone, the last of it because it was transient.
+      if (queue.removals.length === 0 || queue.segments.length > 0) continue;
+      this.#open.used = true;
+      if (!queue.touched) this.#open.touch(queue);
     }
     const queues = this.#state.queues.size - this.#orphans.length;
     for (const queue of this.#orphans) this.#open.dropQueue(queue);
@@ -127,6 +137,9 @@ class Recovery {
         this.#settlementKey = key;
         this.#settlementHash = hash;
         return;
+      case 'removals':
+        this.#visitRemovals(key, value, name.queue, name.number, hash);
+        return;
       case 'segment':
         return this.#visitSegment(key, value, name.queue, name.number, hash);
       default:
@@ -160,11 +173,28 @@ class Recovery {
     queue.markStored = true;
     queue.markHash = hash;
     this.#queue = queue;
+    this.#removed = [];
+    this.#removedAt = 0;
     this.#wanted = this.#sink.queue(number, {
       nextPosition: queue.nextPosition,
       deliveredUpTo: mark.deliveredUpTo,
     });
     if (!this.#wanted) this.#orphans.push(queue);
+  }
+
+  #visitRemovals(key: Buffer, value: Buffer, number: QueueNo, serial: number, hash: number): void {
+    const queue = this.#queue;
+    if (queue === null || queue.number !== number)
+      throw this.#damagedKey(key, 'has no mark of its queue in front of it');
+    const positions = decodeRemovals(value);
+    if (positions === null) throw this.#damagedKey(key, 'is no list of removals');
+    const { removals } = queue;
+    if (removals.length === 0) queue.removalsFrom = serial;
+    else if (serial !== queue.removalsFrom + removals.length)
+      throw this.#damagedKey(key, 'does not follow the removals before it');
+    removals.push(hash);
+    queue.removed += positions.length;
+    for (let i = 0; i < positions.length; i++) this.#removed.push(positions[i]!);
   }
 
   #visitSegment(
@@ -193,6 +223,7 @@ class Recovery {
     segment.stored = true;
     segment.hash = hash;
     this.#takeSettlement(key, queue, segment, segmentNumber);
+    this.#takeRemovals(queue, segment, header.last);
     const missing = this.#takePacks(key, value, segment, header.recordsEnd, header.packs);
     if (missing === null) {
       this.#takeEntries(key, value, queue, segment, header.last);
@@ -215,6 +246,20 @@ class Recovery {
     segment.settled = true;
     segment.settlementHash = this.#settlementHash;
     this.#settlement = null;
+  }
+
+  /** Marks what of the segment's range removals name. */
+  #takeRemovals(queue: QueueLog, segment: Segment, last: Position): void {
+    const removed = this.#removed;
+    if (this.#removedAt === 0) removed.sort((a, b) => a - b);
+    for (; this.#removedAt < removed.length; this.#removedAt++) {
+      const position = removed[this.#removedAt]!;
+      if (position > last) return;
+      // One before it stood in a segment that is gone.
+      if (position < segment.first) continue;
+      segment.mark(position);
+      this.#open.unsettle(queue, segment);
+    }
   }
 
   /** Notes the packs that the segment names; returns those to be read first, or null when none is missing. */

@@ -57,6 +57,8 @@ export class Segment {
   stored = false;
   /** True when the engine has a settlement for it. */
   settled = false;
+  /** True when removals name entries of it that its settlement may not have; then it is in its queue's list of such segments. */
+  unsettled = false;
   /** True when it is in its queue's list of segments changed in the open batch. */
   dirty = false;
   /** True when it is in the tally: one of its entries outlives a restart. Meaningful once it is sealed. */

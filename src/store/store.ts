@@ -158,6 +158,22 @@ export interface Shard {
   ): void;
 
   /**
+   * Reads single live entries of the queue, those at `positions` (ascending) from index `at` on: as many as lie in segments of about
+   * `maxBytes` together, at least one segment.
+   * @param visit called for each, ascending; its bytes are good until it returns. Not called for what does not live
+   * @param done called once, never synchronously and after the last `visit`, with the index to go on from; after an error some entries
+   *   may have been shown
+   */
+  pick(
+    queue: QueueNo,
+    positions: Float64Array,
+    at: number,
+    maxBytes: number,
+    visit: (entry: StoredEntry) => void,
+    done: (error: Error | null, next: number) => void,
+  ): void;
+
+  /**
    * Seals the open batch if there is anything in it and none is in flight. Called once at the end of each turn. A batch that holds only
    * `remove` and `returned` waits for company first, a few milliseconds at most, unless `hasten` was called.
    */

@@ -197,11 +197,20 @@ export class ValueFiles {
 
   // ── reading ──
 
-  /** The value at a pointer; null when its file is not there or ends before it. */
-  read(pointer: Pointer, done: (error: Error | null, value: Buffer | null) => void): void {
+  /**
+   * The value at a pointer; null when its file is not there or ends before it.
+   * @param into where it is put if it fits; null for a buffer of its own
+   */
+  read(
+    pointer: Pointer,
+    into: Buffer | null,
+    done: (error: Error | null, value: Buffer | null) => void,
+  ): void {
     open(this.#pathOf(pointer.file), 'r', (openError, fd) => {
       if (openError !== null) return openError.code === 'ENOENT' ? done(null, null) : done(openError, null);
-      const value = Buffer.allocUnsafeSlow(pointer.length);
+      const { length } = pointer;
+      const value =
+        into !== null && into.length >= length ? into.subarray(0, length) : Buffer.allocUnsafeSlow(length);
       readAll(fd, value, pointer.offset, (error, isWhole) => {
         close(fd, () => done(error, error === null && isWhole ? value : null));
       });
@@ -285,7 +294,7 @@ export class ValueFiles {
       this.#wakeIdle();
       return;
     }
-    this.read(pointer, (_error, value) => {
+    this.read(pointer, null, (_error, value) => {
       // What cannot be read stays where it is: whoever needs it will be told.
       if (value !== null) fetched.push({ key: Buffer.from(name, 'latin1'), value, from: pointer });
       this.#fetch(names, fetched);

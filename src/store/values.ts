@@ -1,4 +1,4 @@
-// The small stored values: head, mark, settlement, definition; and the checksum that every value begins with.
+// The small stored values: head, mark, settlement, removals, definition; and the checksum that every value begins with.
 // Owns their bytes. Knows nothing of when they are written. The entries themselves: records.ts.
 // Every value is crc32 (u32, over all that follows) and then its fields, little-endian.
 
@@ -9,7 +9,7 @@ import type { Lane, Position } from './store.ts';
  * Version of the whole layout: keys, values, records. A store of a later version is refused. What each brought:
  * 1 the first; 2 entries that wait for a time: a field of the record, and lines of the settlement that have it; segments of nothing but
  * transient entries are marked and not in the tally; large values of a LevelDB store stand in files (value-files.ts). 3 lanes are used:
- * one number may hold the entries of several levels of a queue.
+ * one number may hold the entries of several levels of a queue; removals.
  */
 export const FORMAT_VERSION = 3;
 /** Oldest version that is read. What is written is of the newest; a store becomes of that version with its next commit. */
@@ -248,3 +248,46 @@ export function decodeSettlement(value: Buffer): Settlement | null {
 
 /** Largest bitmap a settlement may ask for, in bytes; more is damage. */
 const SETTLEMENT_BITMAP_MAX = 1024 * 1024;
+
+// ── removals of a queue ──
+
+// removals     0 crc32 u32 | 4 count u32 | 8 first position u48 | distances to the positions behind it, varints
+const REMOVALS_FIXED_BYTES = CRC_BYTES + 4 + 6;
+/** A distance of 48 bits in pieces of seven. */
+const DISTANCE_BYTES_MAX = 7;
+
+/** Positions of entries that are gone, one or more, in any order. */
+export function encodeRemovals(positions: readonly Position[]): Buffer {
+  const sorted = Float64Array.from(positions).sort();
+  const value = Buffer.allocUnsafe(REMOVALS_FIXED_BYTES + (sorted.length - 1) * DISTANCE_BYTES_MAX);
+  value.writeUInt32LE(sorted.length, 4);
+  value.writeUIntLE(sorted[0]!, 8, 6);
+  let at = REMOVALS_FIXED_BYTES;
+  for (let i = 1; i < sorted.length; i++) {
+    let rest = sorted[i]! - sorted[i - 1]!;
+    for (; rest > 127; rest = Math.floor(rest / 128)) value[at++] = (rest % 128) | 128;
+    value[at++] = rest;
+  }
+  const written = value.subarray(0, at);
+  sealValue(written);
+  return written;
+}
+
+/** The positions, ascending; null when an intact value is still no removals. */
+export function decodeRemovals(value: Buffer): Position[] | null {
+  if (value.length < REMOVALS_FIXED_BYTES) return null;
+  const count = value.readUInt32LE(4);
+  let position = value.readUIntLE(8, 6);
+  const positions = [position];
+  let at = REMOVALS_FIXED_BYTES;
+  while (at < value.length) {
+    for (let unit = 1; ; unit *= 128) {
+      const byte = value[at++];
+      if (byte === undefined) return null;
+      position += (byte & 127) * unit;
+      if (byte < 128) break;
+    }
+    positions.push(position);
+  }
+  return positions.length === count ? positions : null;
+}

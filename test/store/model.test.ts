@@ -26,6 +26,8 @@ class Run {
   model = new Model();
   texts = 0;
   reads = 0;
+  /** Counts the queues that were dropped: their positions may come again. */
+  drops = 0;
   /** Counts the crashes: what was asked before one may be answered or not. */
   life = 0;
   /** What went wrong where nobody could catch it. */
@@ -48,6 +50,8 @@ class Run {
       deadShareMin: random.chance(0.5) ? 0 : 0.5,
       rewriteShareMax: random.chance(0.5) ? 0.5 : 0.9,
       returnsFold: 1 + random.below(4),
+      scatterSegments: random.below(3),
+      removalsFold: 1 + random.below(30),
       rewriteBytesMax: 4000,
       clock: this.clock,
     });
@@ -65,7 +69,8 @@ class Run {
       if (what < 2) await this.crash();
       else if (what < 3) await this.restart();
       else if (what < 10) await this.compareQueue();
-      else if (what < 20) this.readMeanwhile();
+      else if (what < 17) this.readMeanwhile();
+      else if (what < 24) this.pickMeanwhile();
       else for (let i = this.random.below(4); i > 0; i--) await iteration();
       if (this.failure !== null) throw this.failure;
     }
@@ -155,6 +160,7 @@ class Run {
     } else if (what < 99) {
       this.clear(queue);
     } else {
+      this.drops++;
       this.change(shard.dropQueue(queue), (model) => model.queues.delete(queue));
       this.open.recovered.facts.delete(queue);
     }
@@ -233,6 +239,56 @@ class Run {
         this.failure = failure;
       }
     });
+  }
+
+  /** Single entries that are read while other things happen: all that were there all the time, in order, and none that was not asked for. */
+  pickMeanwhile(): void {
+    const queue = this.someQueue();
+    const texts = new Map(this.model.entries(queue).map(({ position, text }) => [position, text]));
+    const asked = new Set([...texts.keys()].filter(() => this.random.chance(0.3)));
+    for (let i = this.random.below(4); i > 0; i--) asked.add(1 + this.random.below(100_000));
+    const positions = Float64Array.from(asked).sort();
+    const maxBytes = 1 + this.random.below(4_000);
+    const { open, life } = this;
+    const { drops } = this;
+    const seen: number[] = [];
+    const pick = (at: number): void => {
+      this.reads++;
+      open.shard.pick(
+        queue,
+        positions,
+        at,
+        maxBytes,
+        ({ position, buffer, start, end }) => {
+          if (life !== this.life || this.failure !== null) return;
+          seen.push(position);
+          const text = buffer.toString('latin1', start, end);
+          if (drops === this.drops && text !== texts.get(position))
+            this.failure ??= new Error(`${position} is shown as ${text}`);
+        },
+        (error, next) => {
+          if (life !== this.life) return;
+          this.reads--;
+          if (error !== null) this.failure ??= error;
+          else if (next <= at && positions.length > 0) this.failure ??= new Error(`a pick stands at ${at}`);
+          else if (next < positions.length) return pick(next);
+          if (this.failure !== null) return;
+          try {
+            expect(seen).toEqual([...new Set(seen)].sort((a, b) => a - b));
+            expect(seen.filter((position) => !asked.has(position))).toEqual([]);
+            if (drops !== this.drops) return;
+            const there = this.model.entries(queue).map((entry) => entry.position);
+            const missing = there.filter(
+              (position) => asked.has(position) && texts.has(position) && !seen.includes(position),
+            );
+            expect(missing).toEqual([]);
+          } catch (failure) {
+            this.failure = failure;
+          }
+        },
+      );
+    };
+    pick(0);
   }
 
   /** A run is in order, and has everything between its ends that was there all the time. */

@@ -165,6 +165,84 @@ describe('deliveries that came back', () => {
   });
 });
 
+describe('entries that go all over a queue', () => {
+  const SEGMENTS = 20;
+  const ALL = range(1, SEGMENTS * 10);
+
+  /** Twenty segments of ten entries. */
+  async function filled(options: Partial<LogOptions> = {}): Promise<{ store: FaultyStore; open: OpenShard }> {
+    const both = await opened({ mergeSegments: 1_000, ...options });
+    for (let i = 0; i < SEGMENTS; i++) {
+      both.open.fill(1, i * 10 + 1, i * 10 + 10, 50);
+      await both.open.settle();
+    }
+    return both;
+  }
+
+  /** Removes the entry at this place of every segment, in one batch. @returns the keys that it wrote */
+  async function removeEach({ store, open }: { store: FaultyStore; open: OpenShard }, place: number) {
+    for (let i = SEGMENTS - 1; i >= 0; i--) open.shard.remove(1, i * 10 + place);
+    await open.settle();
+    return store.engine.written[store.engine.written.length - 1]!.keys;
+  }
+
+  const left = (...places: number[]): number[] => ALL.filter((p) => !places.includes(((p - 1) % 10) + 1));
+  const removalsIn = (store: FaultyStore): string[] =>
+    store.engine.keys().filter((key) => key.startsWith('040000000100000000000001'));
+
+  it('are told in one value for most of its segments, and stay away after a restart', async () => {
+    const both = await filled();
+    // Eight settlements, the removals, the head.
+    expect(await removeEach(both, 3)).toHaveLength(10);
+    expect(await removeEach(both, 5)).toHaveLength(2);
+    expect(removalsIn(both.store)).toHaveLength(2);
+    expect(await both.open.positions(1)).toEqual(left(3, 5));
+    await both.store.close();
+    const again = await openShard(both.store);
+    expect(again.recovered.positions(1)).toEqual(left(3, 5));
+    expect(await removeEach({ store: both.store, open: again }, 4)).toHaveLength(2);
+    expect(removalsIn(both.store)).toHaveLength(3);
+    await both.store.close();
+    expect((await openShard(both.store)).recovered.positions(1)).toEqual(left(3, 4, 5));
+    await both.store.close();
+  });
+
+  it('go into the settlements once they are many, those of before a restart too', async () => {
+    const { store, open } = await filled({ removalsFold: 50 });
+    await removeEach({ store, open }, 3);
+    await removeEach({ store, open }, 5);
+    await store.close();
+    const again = await openShard(store);
+    await removeEach({ store, open: again }, 6);
+    expect(removalsIn(store)).toEqual([]);
+    await removeEach({ store, open: again }, 7);
+    expect(removalsIn(store)).toHaveLength(1);
+    await store.close();
+    expect((await openShard(store)).recovered.positions(1)).toEqual(left(3, 5, 6, 7));
+    await store.close();
+  });
+
+  it('leave nothing behind when everything has gone', async () => {
+    const { store, open } = await filled();
+    for (const place of range(1, 10)) await removeEach({ store, open }, place);
+    await open.settle();
+    // The mark.
+    expect(store.engine.keys().filter((key) => key.startsWith('0400000001'))).toHaveLength(1);
+    await store.close();
+  });
+
+  it('leave nothing behind when the queue goes', async () => {
+    const { store, open } = await filled();
+    await removeEach({ store, open }, 1);
+    open.shard.dropQueue(1);
+    await open.settle();
+    expect(store.engine.keys().filter((key) => key.startsWith('04'))).toEqual([]);
+    await store.close();
+    expect((await openShard(store)).recovered.positions(1)).toEqual([]);
+    await store.close();
+  });
+});
+
 describe('commits', () => {
   it('wait for the disk only when they hold something that must outlive a power cut', async () => {
     const { store, open } = await opened();

@@ -608,6 +608,38 @@ export function storeSuite(
         expect(await open.positions(1)).toEqual(expected);
       });
 
+      it('of single entries shows those that live, wherever they are', async () => {
+        await use({ segmentBytesMax: 200 });
+        open.fill(1, 1, 20, 40);
+        await open.settle();
+        open.fill(1, 21, 30, 40);
+        open.shard.commit();
+        open.fill(1, 31, 40, 40);
+        for (const gone of [5, 25, 35]) open.shard.remove(1, gone);
+        const picked = async (queue: number, ...positions: number[]): Promise<string[]> => {
+          const texts: string[] = [];
+          for (let at = 0; at < positions.length; ) {
+            at = await new Promise<number>((resolve, reject) => {
+              open.shard.pick(
+                queue,
+                Float64Array.from(positions),
+                at,
+                100,
+                ({ buffer, start, end }) => texts.push(buffer.toString('latin1', start, end)),
+                (error, next) => (error === null ? resolve(next) : reject(error)),
+              );
+            });
+          }
+          return texts;
+        };
+        const expected = [1, 7, 8, 22, 39].map((position) => textOf(position, 40));
+        expect(await picked(1, 1, 5, 7, 8, 22, 25, 35, 39, 41, 1_000)).toEqual(expected);
+        await open.settle();
+        expect(await picked(1, 1, 5, 7, 8, 22, 25, 35, 39, 41, 1_000)).toEqual(expected);
+        expect(await picked(1, 5, 25, 35)).toEqual([]);
+        expect(await picked(99, 1)).toEqual([]);
+      });
+
       it('starts in the middle and answers an empty list at the end', async () => {
         open.fill(1, 1, 10);
         await open.settle();
