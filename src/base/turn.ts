@@ -7,6 +7,9 @@
 /** When the deliver phase of a broker's turn has taken so long, in milliseconds, the rest of it is left to the next turn. */
 export const DELIVER_MS_MAX = 20;
 
+/** While the deliver phase of a broker's turn has taken less than this, in milliseconds, who is late may do more than a turn's share. */
+const SHORT_MS = 5;
+
 /** Something that has work for the deliver phase. */
 export interface Wakeable {
   /** True while it is queued for a turn. Written by the turn only. */
@@ -38,6 +41,8 @@ export class Turn {
   /** True while a scheduled run is outstanding. */
   #scheduled = false;
   #running = false;
+  /** When the deliver phase began, in milliseconds of `performance.now`. */
+  #began = 0;
   /** When the deliver phase has to end, in milliseconds of `performance.now`; Infinity for a turn that is run by hand. */
   #deliverUntil = Number.POSITIVE_INFINITY;
   /** True when a commit was asked for that no turn has done yet. */
@@ -94,6 +99,14 @@ export class Turn {
     return this.#deliverUntil !== Number.POSITIVE_INFINITY && performance.now() > this.#deliverUntil;
   }
 
+  /**
+   * The deliver phase is still short: who is late and has done a turn's share goes on all the same, for how late it is must not depend on
+   * how often turns come. Costs a look at the clock; false in a turn that is run by hand.
+   */
+  get hasTime(): boolean {
+    return this.#deliverUntil !== Number.POSITIVE_INFINITY && performance.now() < this.#began + SHORT_MS;
+  }
+
   /** Runs one turn now, however long it takes: at a stop, and in tests. A call from inside a turn does nothing. */
   run(): void {
     this.#run(Number.POSITIVE_INFINITY);
@@ -103,6 +116,7 @@ export class Turn {
     if (this.#running) return;
     this.#running = true;
     const start = performance.now();
+    this.#began = start;
     this.#deliverUntil = start + deliverMsMax;
 
     const woken = this.#woken;

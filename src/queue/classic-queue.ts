@@ -18,6 +18,7 @@ import { ConsumerGroup } from './consumer-group.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { QueueDeclaration } from './declaration.ts';
 import { afterTheFirst } from './dropped-duplicate.ts';
+import { DUE_PIECE } from './due-entries.ts';
 import { Duplicates } from './duplicates.ts';
 import { Expiry, NOW_OR_NEVER } from './expiry.ts';
 import { IdleLimit } from './idle-limit.ts';
@@ -481,6 +482,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     for (let i = 0; i < all.length; i++) {
       const line = all[i]!;
       for (let entry = line.nextExpired(now); entry !== null; entry = line.nextExpired(now)) {
+        if (budget === 0 && this.context.turn.hasTime) budget = DUE_PIECE;
         if (budget === 0 || this.isTurnLong(budget)) {
           this.wake();
           return false;

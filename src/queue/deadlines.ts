@@ -51,7 +51,7 @@ export class Deadlines {
   /** Ascending by position. */
   private caps: Cap[] = [];
   private readonly context: QueueContext;
-  private readonly shard: Pick<Shard, 'read'>;
+  private readonly shard: Pick<Shard, 'pick'>;
   private readonly number: QueueNo;
   private readonly host: DeadlinesHost;
 
@@ -61,7 +61,7 @@ export class Deadlines {
    */
   constructor(
     context: QueueContext,
-    shard: Pick<Shard, 'read'>,
+    shard: Pick<Shard, 'pick'>,
     number: QueueNo,
     host: DeadlinesHost,
     isEmpty: boolean,

@@ -13,29 +13,27 @@
 import { DeadlineHeap } from '../base/deadline-heap.ts';
 import { Timer } from '../base/timer-wheel.ts';
 import type { Wakeable } from '../base/turn.ts';
-import { allocate } from '../message/slab.ts';
 import { type QueueNo, type Shard, type StoredEntry, StoreError } from '../store/store.ts';
+import { DueEntry, DueWindow, WINDOW_ENTRIES_MAX } from './due-window.ts';
 import type { QueueContext } from './queue-context.ts';
 
-/** Entries handed over in one turn. */
+/** Entries handed over in one turn at least … */
 export const DUE_PER_TURN = 1_000;
+/** … and, as long as it is short, in pieces of so many more. */
+export const DUE_PIECE = 64;
 /** Entries moved from the index into a window in one turn. */
 const COLLECT_PER_TURN = 4_000;
 /** A window reaches this far ahead, in milliseconds … */
-export const AHEAD_MS = 10_000;
+export const AHEAD_MS = 14_000;
 /** … and is begun when something that is not in memory is due in less than this. */
 export const LOAD_LEAD_MS = 4_000;
 /** Windows begin at most this often, unless something is due sooner than URGENT_MS. */
 const LOAD_GAP_MS = 200;
 const URGENT_MS = 500;
-/** Entries fetched ahead at a time. */
-export const WINDOW_ENTRIES_MAX = 100_000;
 /** Bytes fetched ahead at a time; a queue's share of the message memory when that is less. One entry may always be larger. */
 export const WINDOW_BYTES_MAX = 32 * 1024 * 1024;
-/** What one fetched entry costs beside its bytes. */
-const FETCHED_OVERHEAD_BYTES = 200;
-/** Bytes that one read asks the store for. */
-const READ_BYTES = 1024 * 1024;
+/** Bytes of segments that one read asks the store for. */
+const READ_BYTES = 2 * 1024 * 1024;
 /** Until a failed read is tried again, in milliseconds. */
 export const READ_RETRY_MS = 1_000;
 /** Windows that are fetched at the same time. */
@@ -52,67 +50,34 @@ export interface DueEntriesHost {
   stillWaits(position: number): boolean;
   /**
    * The entry's time has come. It is not in the index any more; removing it from the store is the host's business.
-   * @param stored its bytes, a copy that pins nothing else; null where bytes are not asked for
+   * @param stored its bytes, good until this returns; null where bytes are not asked for
    */
   due(position: number, bodyLength: number, stored: StoredEntry | null): void;
 }
-
-/** An entry in a window. */
-interface Fetched {
-  readonly deadline: number;
-  readonly position: number;
-  readonly bodyLength: number;
-  stored: StoredEntry | null;
-}
-
-/** A window that is being filled. */
-class Load {
-  /** In the order of deadlines. */
-  readonly entries: Fetched[] = [];
-  readonly byPosition = new Map<number, Fetched>();
-  /** Estimated bytes of all. */
-  bytes = 0;
-  /** Ascending; empty while entries are collected. */
-  positions: Float64Array = NO_POSITIONS;
-  /** Next of `positions` to be read. */
-  next = 0;
-  /** Until when entries are taken in. */
-  readonly until: number;
-  /** How many, and how many bytes. */
-  readonly countMax: number;
-  readonly bytesMax: number;
-  /** Reads it has asked for in vain, one after the other. */
-  failures = 0;
-
-  constructor(until: number, countMax: number, bytesMax: number) {
-    this.until = until;
-    this.countMax = countMax;
-    this.bytesMax = bytesMax;
-  }
-}
-
-const NO_POSITIONS = new Float64Array(0);
 
 /** The entries of one queue number that wait for their time. */
 export class DueEntries implements Wakeable {
   woken = false;
   private readonly context: QueueContext;
   private readonly queue: QueueNo;
-  private readonly shard: Pick<Shard, 'read'>;
+  private readonly shard: Pick<Shard, 'pick'>;
   private readonly host: DueEntriesHost;
   private needsBytes: boolean;
   private readonly heap = new DeadlineHeap();
   /** Body bytes of the entries in the heap, in windows, and those handed over by the present turn. */
   private bytes = 0;
-  /** Fetched entries by deadline, from `readyAt` on. */
-  private ready: Fetched[] = [];
-  private readyAt = 0;
+  /** Windows whose entries are here; none of them is empty. */
+  private ready: DueWindow[] = [];
+  /** Entries in them. */
+  private readyCount = 0;
+  /** What is handed over. */
+  private readonly shown = new DueEntry();
   /** Windows under way: collected or read. */
-  private loads: Load[] = [];
+  private loads: DueWindow[] = [];
   /** Entries in `loads`. */
   private loading = 0;
   /** The window that is being collected; the last of `loads`, or null. */
-  private collecting: Load | null = null;
+  private collecting: DueWindow | null = null;
   /** What is held in memory of the store's bytes, as counted in the memory budget. */
   private heldBytes = 0;
   /** No window begins before this time unless it is urgent. */
@@ -135,7 +100,7 @@ export class DueEntries implements Wakeable {
     queue: QueueNo,
     host: DueEntriesHost,
     needsBytes = true,
-    shard: Pick<Shard, 'read'> = context.shard,
+    shard: Pick<Shard, 'pick'> = context.shard,
   ) {
     this.context = context;
     this.shard = shard;
@@ -146,7 +111,7 @@ export class DueEntries implements Wakeable {
 
   /** Entries whose time has not come, those included that the host has taken otherwise and that were not noticed yet. */
   get count(): number {
-    return this.heap.length + this.loading + this.ready.length - this.readyAt;
+    return this.heap.length + this.loading + this.readyCount;
   }
 
   /** Their body bytes. */
@@ -196,7 +161,7 @@ export class DueEntries implements Wakeable {
     this.heap.clear();
     this.bytes = 0;
     this.ready = [];
-    this.readyAt = 0;
+    this.readyCount = 0;
     this.loads = [];
     this.loading = 0;
     this.collecting = null;
@@ -228,41 +193,46 @@ export class DueEntries implements Wakeable {
 
   /** Hands over what is due of the fetched entries. */
   private handOver(now: number): void {
-    const { host } = this;
-    const { epoch } = this;
+    const { host, shown, epoch } = this;
     let budget = DUE_PER_TURN;
-    for (let entry = this.next(); entry !== null && entry.deadline <= now; entry = this.next()) {
+    for (let window = this.next(); window !== null && window.deadline <= now; window = this.next()) {
+      if (budget-- === 0) {
+        if (!this.context.turn.hasTime) return;
+        budget = DUE_PIECE - 1;
+      }
       // What is handed over may go to very many queues.
-      if (budget-- === 0 || ((budget & 7) === 0 && this.context.turn.isLong)) return;
-      this.readyAt++;
-      this.bytes -= entry.bodyLength;
-      this.release(entry);
-      if (host.stillWaits(entry.position)) host.due(entry.position, entry.bodyLength, entry.stored);
+      if ((budget & 7) === 0 && this.context.turn.isLong) return;
+      const { position, bodyLength, heldBytes } = window;
+      window.show(shown);
+      this.readyCount--;
+      this.bytes -= bodyLength;
+      this.hold(-heldBytes);
+      if (window.left === 0) this.ready.splice(this.ready.indexOf(window), 1);
+      if (host.stillWaits(position)) host.due(position, bodyLength, shown);
       if (epoch !== this.epoch) return;
-    }
-    if (this.readyAt === this.ready.length) {
-      this.ready = [];
-      this.readyAt = 0;
-    } else if (this.readyAt > this.ready.length / 2) {
-      this.ready = this.ready.slice(this.readyAt);
-      this.readyAt = 0;
     }
   }
 
-  /** The fetched entry whose turn is next; null when there is none, or when one before it is being read. */
-  private next(): Fetched | null {
-    if (this.readyAt === this.ready.length) return null;
-    const entry = this.ready[this.readyAt]!;
-    for (let i = 0; i < this.loads.length; i++) {
-      const first = this.loads[i]!.entries[0];
-      if (first !== undefined && isBefore(first, entry)) return null;
+  /** The window whose entry is next; null when there is none, or when one before it is being read. */
+  private next(): DueWindow | null {
+    const { ready, loads } = this;
+    if (ready.length === 0) return null;
+    let first = ready[0]!;
+    for (let i = 1; i < ready.length; i++) if (ready[i]!.isBefore(first)) first = ready[i]!;
+    for (let i = 0; i < loads.length; i++) {
+      const load = loads[i]!;
+      if (load.count !== 0 && load.isBefore(first)) return null;
     }
-    return entry;
+    return first;
   }
 
   private handOverBare(now: number): void {
     const { heap, host } = this;
-    for (let budget = DUE_PER_TURN; heap.deadline <= now && budget !== 0; budget--) {
+    for (let budget = DUE_PER_TURN; heap.deadline <= now; ) {
+      if (budget-- === 0) {
+        if (!this.context.turn.hasTime) return;
+        budget = DUE_PIECE - 1;
+      }
       const { id, size } = heap;
       heap.shift();
       this.bytes -= size;
@@ -293,8 +263,8 @@ export class DueEntries implements Wakeable {
   private arrange(now: number): void {
     if (this.stopped) return;
     let at = this.wakeFor(this.heap.deadline);
-    const entry = this.next();
-    if (entry !== null) at = Math.min(at, entry.deadline);
+    const window = this.next();
+    if (window !== null) at = Math.min(at, window.deadline);
     if (this.collecting !== null || at <= now) return this.wake();
     this.arm(at);
   }
@@ -313,16 +283,20 @@ export class DueEntries implements Wakeable {
     if (loads.length === LOADS_MAX || this.collecting !== null) return Number.POSITIVE_INFINITY;
     if (loads.length === 1) {
       // A window under way is worth a second one only for what would come before its end.
-      const last = loads[0]!.entries[loads[0]!.entries.length - 1]!;
-      return deadline < last.deadline ? deadline - URGENT_MS : Number.POSITIVE_INFINITY;
+      return deadline < loads[0]!.lastDeadline ? deadline - URGENT_MS : Number.POSITIVE_INFINITY;
     }
-    const count = this.ready.length - this.readyAt;
-    if (count * 2 > WINDOW_ENTRIES_MAX || this.heldBytes * 2 > this.windowBytes()) {
-      const last = this.ready[this.ready.length - 1];
+    if (this.readyCount * 2 > WINDOW_ENTRIES_MAX || this.heldBytes * 2 > this.windowBytes()) {
       // Nothing else is read before half of what is there has gone.
-      return last !== undefined && deadline < last.deadline ? deadline - URGENT_MS : Number.POSITIVE_INFINITY;
+      return deadline < this.lastReady() ? deadline - URGENT_MS : Number.POSITIVE_INFINITY;
     }
     return Math.max(deadline - LOAD_LEAD_MS, Math.min(this.nextLoadAt, deadline - URGENT_MS));
+  }
+
+  /** The latest deadline of what is here. */
+  private lastReady(): number {
+    let last = 0;
+    for (let i = 0; i < this.ready.length; i++) last = Math.max(last, this.ready[i]!.lastDeadline);
+    return last;
   }
 
   private windowBytes(): number {
@@ -335,8 +309,8 @@ export class DueEntries implements Wakeable {
   private fetchMore(now: number): void {
     if (this.collecting === null) {
       if (this.wakeFor(this.heap.deadline) > now) return;
-      const room = WINDOW_ENTRIES_MAX - (this.ready.length - this.readyAt);
-      const load = new Load(
+      const room = WINDOW_ENTRIES_MAX - this.readyCount;
+      const load = new DueWindow(
         now + (this.loads.length === 0 ? AHEAD_MS : 2 * URGENT_MS),
         Math.max(room, COLLECT_PER_TURN),
         this.windowBytes() - this.heldBytes,
@@ -348,92 +322,52 @@ export class DueEntries implements Wakeable {
     this.collect(this.collecting);
   }
 
-  private collect(load: Load): void {
+  private collect(load: DueWindow): void {
     const { heap, host } = this;
-    const { entries, byPosition } = load;
     for (let budget = COLLECT_PER_TURN; budget !== 0; budget--) {
-      const { deadline } = heap;
-      const full = entries.length >= load.countMax || (load.bytes >= load.bytesMax && entries.length !== 0);
-      if (deadline > load.until || full) return this.beginReading(load);
-      const { id, size } = heap;
+      if (heap.deadline > load.until || load.isFull) return this.beginReading(load);
+      const { deadline, id, size } = heap;
       heap.shift();
-      if (!host.stillWaits(id)) {
-        this.bytes -= size;
-        continue;
-      }
-      const entry: Fetched = { deadline, position: id, bodyLength: size, stored: null };
-      entries.push(entry);
-      byPosition.set(id, entry);
-      load.bytes += size + FETCHED_OVERHEAD_BYTES;
-      this.loading++;
+      if (host.stillWaits(id)) {
+        load.push(deadline, id, size);
+        this.loading++;
+      } else this.bytes -= size;
     }
   }
 
-  private beginReading(load: Load): void {
+  private beginReading(load: DueWindow): void {
     this.collecting = null;
-    const { entries } = load;
-    if (entries.length === 0) return this.finish(load);
-    // What was added while the window was collected may come before what had been taken in.
-    for (let i = 1; i < entries.length; i++) {
-      if (isBefore(entries[i]!, entries[i - 1]!)) {
-        entries.sort(compare);
-        break;
-      }
-    }
-    load.positions = new Float64Array(entries.length);
-    for (let i = 0; i < entries.length; i++) load.positions[i] = entries[i]!.position;
-    load.positions.sort();
+    if (load.count === 0) return this.finish(load);
+    load.seal();
     this.read(load);
   }
 
-  /** The next run of the walk through the store. */
-  private read(load: Load): void {
+  /** The next piece of the walk through the store. */
+  private read(load: DueWindow): void {
     const { epoch } = this;
     const { positions } = load;
-    const from = positions[load.next]!;
-    // The last one alone: the store need not parse a run for it.
-    const bytes = load.next + 1 === positions.length ? 1 : READ_BYTES;
-    this.shard.read(this.queue, from, bytes, (error, run) => {
-      if (epoch !== this.epoch) return;
-      if (error !== null) return this.failed(load, error);
-      load.failures = 0;
-      this.take(load, run);
-      if (load.next < positions.length) this.read(load);
-      else this.finish(load);
-    });
-  }
-
-  /** Copies what is wanted out of a run and goes on behind it. */
-  private take(load: Load, run: readonly StoredEntry[]): void {
-    const { positions } = load;
-    let { next } = load;
-    for (let i = 0; i < run.length && next < positions.length; i++) {
-      const stored = run[i]!;
-      while (next < positions.length && positions[next]! < stored.position)
-        this.absent(load, positions[next++]!);
-      if (next < positions.length && positions[next] === stored.position) {
-        next++;
-        this.keep(load.byPosition.get(stored.position)!, stored);
-      }
-    }
-    // Nothing stands at or behind the position that was asked for.
-    if (run.length === 0) while (next < positions.length) this.absent(load, positions[next++]!);
-    load.next = next;
-  }
-
-  private keep(entry: Fetched, stored: StoredEntry): void {
-    const length = stored.end - stored.start;
-    const { buffer, at } = allocate(length);
-    stored.buffer.copy(buffer, at, stored.start, stored.end);
-    entry.stored = { ...stored, buffer, start: at, end: at + length };
-    this.hold(length + FETCHED_OVERHEAD_BYTES);
+    this.shard.pick(
+      this.queue,
+      positions,
+      load.next,
+      READ_BYTES,
+      (stored) => {
+        if (epoch === this.epoch) this.hold(load.take(stored));
+      },
+      (error, next) => {
+        if (epoch !== this.epoch) return;
+        if (error !== null) return this.failed(load, error);
+        load.failures = 0;
+        load.next = next;
+        if (next < positions.length) this.read(load);
+        else this.finish(load);
+      },
+    );
   }
 
   /** An entry that the store does not have. Whoever took it has told the host, or else the store lost it. */
-  private absent(load: Load, position: number): void {
-    const entry = load.byPosition.get(position)!;
-    load.byPosition.delete(position);
-    this.bytes -= entry.bodyLength;
+  private absent(position: number, bodyLength: number): void {
+    this.bytes -= bodyLength;
     if (!this.host.stillWaits(position)) return;
     this.context.log.error('a message that waited for its time is not in the store', {
       queue: this.host.name,
@@ -442,7 +376,7 @@ export class DueEntries implements Wakeable {
   }
 
   /** Nothing is given up: the same run is asked for again. */
-  private failed(load: Load, error: Error): void {
+  private failed(load: DueWindow, error: Error): void {
     if (error instanceof StoreError && error.kind === 'closed') return;
     if (load.failures++ === 0) {
       this.context.log.error('messages whose time comes cannot be read and wait; reading is tried again', {
@@ -458,16 +392,12 @@ export class DueEntries implements Wakeable {
   }
 
   /** A window is complete: its entries join those that wait for their time in memory. */
-  private finish(load: Load): void {
+  private finish(load: DueWindow): void {
     this.loads.splice(this.loads.indexOf(load), 1);
-    this.loading -= load.entries.length;
-    const { entries } = load;
-    const whole = load.byPosition.size === entries.length;
-    const fetched = whole ? entries : entries.filter((entry) => entry.stored !== null);
-    if (fetched.length !== 0) {
-      this.ready = merge(this.ready, this.readyAt, fetched);
-      this.readyAt = 0;
-    }
+    this.loading -= load.count;
+    load.dropMissing((position, bodyLength) => this.absent(position, bodyLength));
+    if (load.count !== 0) this.ready.push(load);
+    this.readyCount += load.count;
     this.wake();
   }
 
@@ -475,32 +405,4 @@ export class DueEntries implements Wakeable {
     this.heldBytes += bytes;
     this.context.memory.used += bytes;
   }
-
-  private release(entry: Fetched): void {
-    const { stored } = entry;
-    if (stored !== null) this.hold(stored.start - stored.end - FETCHED_OVERHEAD_BYTES);
-  }
-}
-
-function isBefore(a: Fetched, b: Fetched): boolean {
-  return a.deadline < b.deadline || (a.deadline === b.deadline && a.position < b.position);
-}
-
-function compare(a: Fetched, b: Fetched): number {
-  return a.deadline - b.deadline || a.position - b.position;
-}
-
-/** Two ordered lists become one; of the first, what stands from `at` on. */
-function merge(first: readonly Fetched[], at: number, second: Fetched[]): Fetched[] {
-  const { length } = first;
-  if (at === length) return second;
-  const merged: Fetched[] = [];
-  let i = at;
-  for (let j = 0; j < second.length; j++) {
-    const entry = second[j]!;
-    while (i < length && isBefore(first[i]!, entry)) merged.push(first[i++]!);
-    merged.push(entry);
-  }
-  while (i < length) merged.push(first[i++]!);
-  return merged;
 }

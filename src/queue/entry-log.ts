@@ -4,7 +4,7 @@
 
 import { AddressReader } from '../message/address.ts';
 import type { Entry } from '../message/entry.ts';
-import { type Message, messageFromStored } from '../message/message.ts';
+import { type Message, messageFromStored, messageInPlace } from '../message/message.ts';
 import type { QueueNo, StoredEntry, Ticket } from '../store/store.ts';
 import type { LineShard } from './level-store.ts';
 import type { QueueContext } from './queue-context.ts';
@@ -70,6 +70,11 @@ export class EntryLog {
   /** The message of a stored entry. */
   read(stored: StoredEntry): Message {
     return messageFromStored(stored.buffer, stored.start, stored.end, this.addresses.at);
+  }
+
+  /** The message of a stored entry where it stands: good as long as its bytes are. */
+  view(stored: StoredEntry): Message {
+    return messageInPlace(stored.buffer, stored.start, stored.end, this.addresses.at);
   }
 
   /** An entry that is settled for good, or given up. */

@@ -30,10 +30,14 @@ export type LineShard = Pick<
   | 'returned'
   | 'delivered'
   | 'read'
+  | 'pick'
   | 'durableTicket'
 >;
 
 type ReadDone = (error: Error | null, entries: readonly StoredEntry[]) => void;
+
+/** Positions that one pick takes on: those under each of the numbers are picked by themselves. */
+const PICK_MAX = 4_096;
 
 const NONE: readonly StoredEntry[] = Object.freeze([]);
 
@@ -172,6 +176,26 @@ export class LevelStore implements LineShard {
     this.merged(from, maxBytes, from, this.lastShared, done);
   }
 
+  /** As `Shard.pick`, but that what stands under one of the numbers is shown before what stands under the other. */
+  pick(
+    _queue: QueueNo,
+    positions: Float64Array,
+    at: number,
+    maxBytes: number,
+    visit: (entry: StoredEntry) => void,
+    done: (error: Error | null, next: number) => void,
+  ): void {
+    const some = positions.subarray(at, at + PICK_MAX);
+    const behind = at + some.length;
+    const ownPlaces = some.filter(isOwn).map(placeOf);
+    const sharedPlaces = some.filter((position) => !isOwn(position)).map(placeOf);
+    const fail = (error: Error): void => done(error, at);
+    this.pickAll(this.shared, sharedPlaces, positionOfShared, maxBytes, visit, fail, () => {
+      if (this.own === null) done(null, behind);
+      else this.pickAll(this.own, ownPlaces, positionOfOwn, maxBytes, visit, fail, () => done(null, behind));
+    });
+  }
+
   /** Recovery: something is there at this position. */
   found(position: Position): void {
     if (isOwn(position)) this.lastOwn = Math.max(this.lastOwn, position);
@@ -243,6 +267,33 @@ export class LevelStore implements LineShard {
         );
       });
     });
+  }
+
+  /** @param passed called when all were picked, at once when there are none; not after `fail` */
+  private pickAll(
+    number: QueueNo,
+    places: Float64Array,
+    positionOf: (place: Position) => Position,
+    maxBytes: number,
+    visit: (entry: StoredEntry) => void,
+    fail: (error: Error) => void,
+    passed: () => void,
+  ): void {
+    const go = (at: number): void => {
+      if (at === places.length) return passed();
+      this.shard.pick(
+        number,
+        places,
+        at,
+        maxBytes,
+        (stored) => {
+          if (number === this.own || stored.lane === this.lane)
+            visit(movedTo(stored, positionOf(stored.position)));
+        },
+        (error, next) => (error === null ? go(next) : fail(error)),
+      );
+    };
+    go(0);
   }
 
   private readOne(position: Position, mayBeThere: boolean, done: ReadDone): void {

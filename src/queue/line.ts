@@ -360,7 +360,7 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
 
   due(position: number, bodyLength: number, stored: StoredEntry | null): void {
     this.takeCold(position, bodyLength);
-    const message = stored === null ? null : this.log.read(stored);
+    const message = stored === null ? null : this.log.view(stored);
     if (this.duplicates !== null && message !== null) this.duplicates.left(message);
     if (this.queue.expiredCold(message)) this.forget(position);
     else this.heldBack().keepStored(position, stored!.tries, bodyLength, 'expired');

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import {
   AHEAD_MS,
   DUE_PER_TURN,
+  DUE_PIECE,
   DueEntries,
   type DueEntriesHost,
   LOAD_LEAD_MS,
@@ -45,11 +46,11 @@ class Bench implements DueEntriesHost {
     this.kit = kit;
     const { shard } = kit;
     const watched = {
-      read: (...args: Parameters<Shard['read']>) => {
+      pick: (...args: Parameters<Shard['pick']>) => {
         this.reads++;
         const failure = this.failures.shift();
-        if (failure === undefined) shard.read(...args);
-        else setImmediate(() => args[3](failure, []));
+        if (failure === undefined) shard.pick(...args);
+        else setImmediate(() => args[5](failure, args[2]));
       },
     } as Partial<Shard> as Shard;
     const context: QueueContext = {
@@ -267,6 +268,26 @@ describe('entries that wait for their time', () => {
       return b.given.length === 10 * DUE_PER_TURN;
     });
     expect(most).toBeLessThanOrEqual(DUE_PER_TURN);
+    expect(new Set(b.given).size).toBe(10 * DUE_PER_TURN);
+  });
+
+  it('are worked through in one turn as long as it is short, however many they are', async () => {
+    const b = await bench();
+    let looks = 0;
+    Object.defineProperty(b.kit.turn, 'hasTime', { get: () => looks-- > 0 });
+    for (let i = 0; i < 10 * DUE_PER_TURN; i++) b.add(5_000 - (i % 5_000));
+    b.kit.clock.advance(4_000);
+    await b.pass(10);
+    b.kit.clock.advance(10_000);
+    const before = b.given.length;
+    looks = 4;
+    b.kit.run();
+    expect(b.given.length - before).toBe(DUE_PER_TURN + 4 * DUE_PIECE);
+    looks = 1_000;
+    await b.kit.until(() => {
+      b.kit.run();
+      return b.given.length === 10 * DUE_PER_TURN;
+    });
     expect(new Set(b.given).size).toBe(10 * DUE_PER_TURN);
   });
 

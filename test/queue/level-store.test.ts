@@ -59,6 +59,25 @@ class Bench {
   }
 }
 
+/** Positions and texts of the entries at these positions, ascending. */
+async function picked(level: LevelStore, positions: readonly number[]): Promise<[number, string][]> {
+  const found: [number, string][] = [];
+  const asked = Float64Array.from(positions);
+  for (let at = 0; at < asked.length; ) {
+    at = await new Promise<number>((resolve, reject) => {
+      level.pick(
+        0,
+        asked,
+        at,
+        500,
+        ({ position, buffer, start, end }) => found.push([position, buffer.toString('utf8', start, end)]),
+        (error, next) => (error === null ? resolve(next) : reject(error)),
+      );
+    });
+  }
+  return found.sort(([a], [b]) => a - b);
+}
+
 const STEP = fc.oneof(
   {
     weight: 6,
@@ -93,6 +112,10 @@ it('a level reads what it wrote, in order, wherever it stands, and nothing of an
             from = run[run.length - 1]!.position + 1;
           }
           expect(found).toEqual(expected);
+          const some = Array.from({ length: 130 }, (_, i) => i + 2).filter((position) => position % 3 !== 0);
+          expect(await picked(bench.levels[level]!, some)).toEqual(
+            expected.filter(([position]) => some.includes(position as number)),
+          );
           for (let position = 2; position < 20; position++) {
             const run = await bench.read(level, position, 1);
             expect(run.map((stored) => stored.position)).toEqual(
