@@ -91,6 +91,11 @@ export class DeliveryMark implements LineMark {
     return false;
   }
 
+  /** The entry at this position will be asked for soon. */
+  prepare(position: Position): void {
+    if (position > this.written) this.write(position);
+  }
+
   private write(position: number): void {
     if (this.waited) {
       this.waited = false;

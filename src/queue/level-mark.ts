@@ -45,6 +45,11 @@ export class LevelMark implements LineMark {
     return this.of(entry.position).allows(entry);
   }
 
+  /** What stands at this position will be asked for soon. */
+  prepare(position: Position): void {
+    this.of(position).prepare(position);
+  }
+
   handOut(position: Position): void {
     this.of(position).handOut(position);
   }

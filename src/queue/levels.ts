@@ -35,6 +35,15 @@ export class Levels {
     if (this.used === 0 && (this.top === null || line.level < this.top.level)) this.top = line;
   }
 
+  /** The highest line with ready messages below this one; null when there is none. */
+  below(line: Line): Line | null {
+    const { level } = line;
+    let word = level >>> 5;
+    let bits = this.words[word]! & ((1 << (level & 31)) - 1);
+    while (bits === 0 && word > 0) bits = this.words[--word]!;
+    return bits === 0 ? null : this.lines[32 * word + 31 - Math.clz32(bits)]!;
+  }
+
   /** A position under the number of all levels; they rise. @param least or a later one */
   takePosition(least: number): number {
     const position = least > this.nextPosition ? least : this.nextPosition;

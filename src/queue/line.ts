@@ -231,6 +231,19 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
     return entry !== null && entry.position < this.pager.from ? entry : null;
   }
 
+  /**
+   * A level whose turn comes soon: its marks are written and its run is read, before anybody waits for them.
+   * @param isDurable of its queue: messages that go with the process need no mark
+   */
+  prepare(isDurable: boolean): void {
+    const { pager, levelMark } = this;
+    const front = this.ready.peek();
+    if (front?.durable === true) levelMark!.prepare(front.position);
+    if (pager.count === 0) return;
+    if (isDurable) levelMark!.prepare(pager.from);
+    pager.bringBack();
+  }
+
   /** Takes the entry that `peek` has shown. */
   shift(): void {
     this.left(this.ready.shift()!);
