@@ -50,9 +50,6 @@ const MARK_MISSING = 2;
 /** After so many deaths, a power of two, one looks how long the turn has taken. */
 const DEATHS_PER_LOOK = 8;
 
-/** Messages that are prepared for their delivery while one of them waits for the store: bounds what a crash marks without need. */
-const LOOK_AHEAD = 4_000;
-
 /** A first-in first-out queue, or one such line for each priority (x-queue-type classic). */
 export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, ContentsHost {
   readonly name: string;
@@ -590,11 +587,11 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     for (let left = budget; left !== 0; left--) {
       const entry = this.head();
       if (entry === null) {
-        if (this.levels !== null && this.messageCount !== 0 && group.hasCapacity) this.lookAhead(this.levels);
+        if (this.messageCount !== 0 && group.hasCapacity) this.lines.lookAhead();
         return NOTHING_LEFT;
       }
       if (!this.mayDeliver(entry)) {
-        if (this.levels !== null) this.lookAhead(this.levels);
+        this.lines.lookAhead();
         return MARK_MISSING;
       }
       let consumer = group.next();
@@ -621,15 +618,6 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       }
     }
     return WORK_LEFT;
-  }
-
-  /** Deliveries wait for the store: what the next ones will need of it is asked for too, or they would wait once for each level. */
-  private lookAhead(levels: Levels): void {
-    let left = LOOK_AHEAD;
-    for (let line = levels.top; line !== null && left > 0; line = levels.below(line)) {
-      line.prepare(this.durable);
-      left -= line.count;
-    }
   }
 
   /** What the deliveries of a turn leave behind: a queue that is too long, messages without a chance, a head that will expire. */

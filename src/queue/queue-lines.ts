@@ -15,6 +15,9 @@ import type { Measured } from './overflow.ts';
 import type { Consumer, DeclaredQueue } from './queue.ts';
 import type { QueueContext } from './queue-context.ts';
 
+/** Messages that are prepared for their delivery while one of them waits for the store: bounds what a crash marks without need. */
+const LOOK_AHEAD = 4_000;
+
 /** Lines of one queue. */
 export class QueueLines implements Measured {
   /** Recovery has found something that has a time, and waits for `resume`. */
@@ -64,6 +67,17 @@ export class QueueLines implements Measured {
   /** All lines in the order of delivery. */
   inOrder(): readonly Line[] {
     return this.lines.length === 1 ? this.lines : [...this.lines].sort((a, b) => b.level - a.level);
+  }
+
+  /** Deliveries wait for the store: what the next levels will need of it is asked for too, or they would wait once for each. */
+  lookAhead(): void {
+    const { levels } = this;
+    if (levels === null) return;
+    let left = LOOK_AHEAD;
+    for (let line = levels.top; line !== null && left > 0; line = levels.below(line)) {
+      line.prepare(this.queue.durable);
+      left -= line.count;
+    }
   }
 
   /** @param own its number, if it has one yet */
