@@ -16,6 +16,7 @@ import type { CommitWaiter } from '../store/commits.ts';
 import type { Lane, Position, QueueNo, StoredEntry } from '../store/store.ts';
 import { ConsumerGroup } from './consumer-group.ts';
 import type { Deadlines } from './deadlines.ts';
+import { Deaths, type DeathsHost } from './deaths.ts';
 import type { QueueDeclaration } from './declaration.ts';
 import { afterTheFirst } from './dropped-duplicate.ts';
 import { DUE_PIECE } from './due-entries.ts';
@@ -47,11 +48,8 @@ const NOTHING_LEFT = 0;
 const WORK_LEFT = 1;
 const MARK_MISSING = 2;
 
-/** After so many deaths, a power of two, one looks how long the turn has taken. */
-const DEATHS_PER_LOOK = 8;
-
 /** A first-in first-out queue, or one such line for each priority (x-queue-type classic). */
-export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, ContentsHost {
+export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, ContentsHost, DeathsHost {
   readonly name: string;
   readonly declaration: QueueDeclaration;
   options: QueueOptions;
@@ -80,6 +78,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   private readonly host: QueueHost;
   private readonly group: ConsumerGroup;
   private readonly lines: QueueLines;
+  private readonly deaths: Deaths;
   /** Who holds which ordering key; null in a queue without them. */
   ordering: Ordering | null = null;
   /** What of its messages is remembered; null where they may be alike. */
@@ -116,6 +115,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     const { deduplication } = this.options;
     this.duplicates = deduplication === null ? null : new Duplicates(deduplication, context.clock);
     this.lines = new QueueLines(this, lines, context);
+    this.deaths = new Deaths(this, context, host);
     this.expiry = new Expiry(context.clock, context.wheel, context.messageWheel, () => this.wake());
     this.idle = new IdleLimit(
       context.clock,
@@ -178,7 +178,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     // A transaction may have routed the message to a queue that was deleted before the commit.
     if (this.deleted) return ACCEPTED;
     if (options.bounded && options.overflow !== 'drop-head' && this.refuses(message)) {
-      if (options.overflow === 'reject-publish-dlx') this.deadLetter(message, 'maxlen');
+      if (options.overflow === 'reject-publish-dlx') this.deaths.handOn(message, 'maxlen');
       return REJECTED;
     }
     const line = this.lines.lineFor(message);
@@ -189,7 +189,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     const expiresAt = this.expiry.deadlineOf(message, options.messageTtlMs);
     if (cold && expiresAt === NOW_OR_NEVER) {
       // All that consumers can take is out, and others stand before it.
-      if (!this.deadLetter(message, 'expired')) this.keepDead(line, message, durable);
+      this.deaths.buryUnplaced(line, message, durable);
       return durable ? MUST_COMMIT : ACCEPTED;
     }
     if (this.duplicates !== null && !this.duplicates.admits(message))
@@ -209,18 +209,6 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     if (options.bounded && this.group.size === 0 && !context.burying) this.dropHead();
     if (!this.woken) context.turn.wake(this);
     return durable ? MUST_COMMIT : ACCEPTED;
-  }
-
-  /** The dead letter of a message that never had a place here is kept. */
-  private keepDead(line: Line, message: Message, durable: boolean): void {
-    const entry = new Entry(line, message, line.placeFor(true));
-    entry.expiresAt = NOW_OR_NEVER;
-    if (durable) {
-      entry.durable = true;
-      entry.stored = true;
-      entry.ticket = line.log.write(entry, this.expiry.storedDeadline(entry));
-    }
-    line.heldBack().keep(entry, 'expired');
   }
 
   wouldRefuse(message: Message): boolean {
@@ -396,7 +384,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     line.unacked.release(entry);
     if (this.deleted) return;
     const { retry } = this.options;
-    if (retry === null || !this.tryAgain(line, entry, retry)) this.bury(entry, 'rejected');
+    if (retry === null || !this.tryAgain(line, entry, retry)) this.deaths.bury(entry, 'rejected');
   }
 
   purge(): number {
@@ -483,23 +471,17 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       const line = all[i]!;
       for (let entry = line.nextExpired(now); entry !== null; entry = line.nextExpired(now)) {
         if (budget === 0 && this.context.turn.hasTime) budget = DUE_PIECE;
-        if (budget === 0 || this.isTurnLong(budget)) {
+        if (this.deaths.isTurnOver(budget)) {
           this.wake();
           return false;
         }
         budget--;
         line.take(entry);
-        this.bury(entry, 'expired');
+        this.deaths.bury(entry, 'expired');
       }
     }
     this.watchDeadlines();
     return true;
-  }
-
-  /** Dead letters may have many targets: a number of deaths alone does not bound the time that they take. */
-  private isTurnLong(budget: number): boolean {
-    const done = this.context.deliveriesPerTurn - budget;
-    return done !== 0 && (done & (DEATHS_PER_LOOK - 1)) === 0 && this.context.turn.isLong;
   }
 
   /** Drops what had to be handed out at once and was not. */
@@ -509,7 +491,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     for (let i = 0; i < brief.length; i++) {
       const entry = brief[i]!;
       if (!isWaiting(entry)) continue;
-      if (budget === 0 || this.isTurnLong(budget)) {
+      if (this.deaths.isTurnOver(budget)) {
         budget = 0;
         deadlines.keepBrief(entry);
         this.wake();
@@ -517,7 +499,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       }
       budget--;
       line.take(entry);
-      this.bury(entry, 'expired');
+      this.deaths.bury(entry, 'expired');
     }
   }
 
@@ -537,7 +519,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   }
 
   expiredCold(message: Message | null): boolean {
-    return message === null || this.deadLetter(message, 'expired');
+    return message === null || this.deaths.handOn(message, 'expired');
   }
 
   // ── the head ──
@@ -558,13 +540,13 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       if (!this.isDue(entry)) return entry;
       if (entry.expiresAt !== NOW_OR_NEVER) {
         if (!this.expire()) return null;
-      } else if (budget === 0 || this.isTurnLong(budget)) {
+      } else if (this.deaths.isTurnOver(budget)) {
         this.wake();
         return null;
       } else {
         budget--;
         this.lines.top.shift();
-        this.bury(entry, 'expired');
+        this.deaths.bury(entry, 'expired');
       }
     }
     return null;
@@ -677,7 +659,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     const { options } = this;
     if (options.overflow !== 'drop-head') return;
     for (let budget = this.context.deliveriesPerTurn; isTooLong(this.lines, options); budget--) {
-      if (budget === 0 || this.isTurnLong(budget)) return this.wake();
+      if (this.deaths.isTurnOver(budget)) return this.wake();
       // RabbitMQ: of a queue with priorities, the head of the highest one goes.
       const line = this.lines.top;
       const front = line.peek();
@@ -686,30 +668,12 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       if (entry === null || lineOf(entry).level < line.level) return line.pager.bringBack();
       if (entry === front) line.shift();
       else lineOf(entry).take(entry);
-      this.bury(entry, 'maxlen');
+      this.deaths.bury(entry, 'maxlen');
     }
   }
 
-  /**
-   * The end of an entry that nobody acknowledged. It leaves the store in the batch in which its dead letter enters; a queue that must not
-   * lose dead letters keeps it until then.
-   */
-  private bury(entry: Entry, reason: DeathReason): void {
-    const line = lineOf(entry);
-    // Its dead letter may come back to this very queue.
-    if (this.duplicates !== null) this.duplicates.left(entry.message);
-    if (this.handOn(entry, reason)) line.discard(entry);
-    else line.heldBack().keep(entry, reason);
-    this.ordering?.ended(entry);
-  }
-
   handOn(entry: Entry, reason: DeathReason): boolean {
-    return this.deadLetter(entry.message, reason);
-  }
-
-  /** @returns false when the dead letter has to be kept */
-  private deadLetter(message: Message, reason: DeathReason): boolean {
-    return this.options.deadLetterExchange === null || this.host.deadLetter(this, message, reason);
+    return this.deaths.handOn(entry.message, reason);
   }
 
   // ── failed deliveries ──
@@ -719,7 +683,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     entry.tries = cameBack(entry.tries);
     // RabbitMQ: the count has to exceed the limit.
     if (deliveriesOf(entry.tries) > this.options.deliveryLimit) {
-      this.bury(entry, 'delivery_limit');
+      this.deaths.bury(entry, 'delivery_limit');
       return true;
     }
     const { returnDelay } = this.options;
