@@ -15,21 +15,19 @@ import type { Message } from '../message/message.ts';
 import type { CommitWaiter } from '../store/commits.ts';
 import type { Lane, Position, QueueNo, StoredEntry } from '../store/store.ts';
 import { ConsumerGroup } from './consumer-group.ts';
-import type { Deadlines } from './deadlines.ts';
 import { Deaths, type DeathsHost } from './deaths.ts';
 import type { QueueDeclaration } from './declaration.ts';
 import { afterTheFirst } from './dropped-duplicate.ts';
-import { DUE_PIECE } from './due-entries.ts';
 import { Duplicates } from './duplicates.ts';
 import { Expiry, NOW_OR_NEVER } from './expiry.ts';
 import { IdleLimit } from './idle-limit.ts';
+import { Lifetimes } from './lifetimes.ts';
 import type { Line, LineHost } from './line.ts';
 import type { Ordering } from './ordering.ts';
 import { orderingOf } from './ordering-lines.ts';
 import { isTooLong, wouldBeTooLong } from './overflow.ts';
 import type { QueueContents } from './peek.ts';
 import { type ContentsHost, LineContents } from './peek-lines.ts';
-import { isWaiting } from './place.ts';
 import {
   ACCEPTED,
   type Consumer,
@@ -84,6 +82,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   /** What of its messages is remembered; null where they may be alike. */
   readonly duplicates: Duplicates | null;
   private readonly expiry: Expiry;
+  private readonly lifetimes: Lifetimes;
   private readonly idle: IdleLimit;
   /** Its deliveries are counted: it has a delivery limit, or tells consumers. */
   private counts: boolean;
@@ -117,6 +116,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     this.lines = new QueueLines(this, lines, context);
     this.deaths = new Deaths(this, context, host);
     this.expiry = new Expiry(context.clock, context.wheel, context.messageWheel, () => this.wake());
+    this.lifetimes = new Lifetimes(this, this.lines, this.expiry, this.deaths, context);
     this.idle = new IdleLimit(
       context.clock,
       context.wheel,
@@ -237,11 +237,11 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   catchUp(): void {
     // A look is a use, and must not keep what has expired.
     if (this.idle.isDue && this.idle.hasPassed()) return this.host.expired(this);
-    if (this.expiry.isTime) this.expire();
+    if (this.expiry.isTime) this.lifetimes.expire();
     if (!this.woken || this.messageCount === 0) return;
     if (this.deliver(this.context.deliveriesPerTurn) === NOTHING_LEFT) this.tidy();
     // After a start nothing was watched before.
-    if (this.expiry.isTime) this.expire();
+    if (this.expiry.isTime) this.lifetimes.expire();
   }
 
   touch(): void {
@@ -339,7 +339,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
 
   runTurn(): void {
     if (this.idle.isDue && this.idle.hasPassed()) return this.host.expired(this);
-    if (this.expiry.isTime) this.expire();
+    if (this.expiry.isTime) this.lifetimes.expire();
     if (this.lines.hasToResume) this.lines.resume();
     if (this.getters.length !== 0) this.serveGetters();
     const left = this.deliver(this.context.deliveriesPerTurn);
@@ -424,7 +424,8 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     const before = this.options;
     this.options = options;
     if (options.expiresMs !== before.expiresMs) this.idle.set(options.expiresMs);
-    if (options.messageTtlMs < before.messageTtlMs) this.shortenLives(options.messageTtlMs);
+    if (options.messageTtlMs < before.messageTtlMs)
+      this.lifetimes.shorten(options.messageTtlMs, this.ordering === null ? [] : [...this.ordering.parked()]);
     if (options.deadLetterExchange !== null && before.deadLetterExchange === null) this.lines.needBytes();
     if (options.orderingKey !== (this.ordering?.header ?? null)) this.orderBy(options.orderingKey);
     this.counts = countsDeliveries(options);
@@ -449,115 +450,12 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     return new BrokerError('internal-error', `the messages of queue '${this.name}' cannot be read back`);
   }
 
-  // ── time ──
-
-  /** A shorter time to live counts for what is in the queue already, from now on; a longer one for new messages only. */
-  private shortenLives(ttlMs: number): void {
-    const at = this.context.clock.now() + ttlMs;
-    const parked = this.ordering === null ? [] : [...this.ordering.parked()];
-    const { all } = this.lines;
-    for (let i = 0; i < all.length; i++) all[i]!.cap(at, parked);
-  }
-
-  /**
-   * Drops what has expired, wherever it stands, in the order of deadlines.
-   * @returns false when that is more than a turn's work: the rest goes in the turns after it
-   */
-  private expire(): boolean {
-    const now = this.context.clock.now();
-    let budget = this.context.deliveriesPerTurn;
-    const { all } = this.lines;
-    for (let i = 0; i < all.length; i++) {
-      const line = all[i]!;
-      for (let entry = line.nextExpired(now); entry !== null; entry = line.nextExpired(now)) {
-        if (budget === 0 && this.context.turn.hasTime) budget = DUE_PIECE;
-        if (this.deaths.isTurnOver(budget)) {
-          this.wake();
-          return false;
-        }
-        budget--;
-        line.take(entry);
-        this.deaths.bury(entry, 'expired');
-      }
-    }
-    this.watchDeadlines();
-    return true;
-  }
-
-  /** Drops what had to be handed out at once and was not. */
-  private expireBrief(line: Line, deadlines: Deadlines): void {
-    const brief = deadlines.takeBrief();
-    let budget = this.context.deliveriesPerTurn;
-    for (let i = 0; i < brief.length; i++) {
-      const entry = brief[i]!;
-      if (!isWaiting(entry)) continue;
-      if (this.deaths.isTurnOver(budget)) {
-        budget = 0;
-        deadlines.keepBrief(entry);
-        this.wake();
-        continue;
-      }
-      budget--;
-      line.take(entry);
-      this.deaths.bury(entry, 'expired');
-    }
-  }
-
-  /** The queue is woken when the next message expires. */
-  private watchDeadlines(): void {
-    let next = Number.POSITIVE_INFINITY;
-    const { all } = this.lines;
-    for (let i = 0; i < all.length; i++) {
-      const line = all[i]!;
-      if (line.deadlines === null) continue;
-      const deadline = line.nextDeadline;
-      if (deadline < next) next = deadline;
-    }
-    this.expiry.watch(next);
-    // Past already: no timer has to say so.
-    if (this.expiry.isTime) this.wake();
-  }
-
-  expiredCold(message: Message | null): boolean {
-    return message === null || this.deaths.handOn(message, 'expired');
-  }
-
   // ── the head ──
 
-  /** The next entry that lives; null when there is none in memory, and where `expireHead` left it for the next turn. */
+  /** The next entry that lives; null when there is none in memory, and where so many have expired that a turn is not enough. */
   private head(): Entry | null {
     const entry = this.lines.top.peek();
-    return entry === null || entry.expiresAt === 0 ? entry : this.expireHead();
-  }
-
-  /**
-   * Drops what has expired, if that is at the head: none is handed out, though the wheel has not come round yet. @returns the head that
-   * lives, as `head` does; null when so many have expired that the rest has to wait for the next turn
-   */
-  private expireHead(): Entry | null {
-    let budget = this.context.deliveriesPerTurn;
-    for (let entry = this.lines.top.peek(); entry !== null; entry = this.lines.top.peek()) {
-      if (!this.isDue(entry)) return entry;
-      if (entry.expiresAt !== NOW_OR_NEVER) {
-        if (!this.expire()) return null;
-      } else if (this.deaths.isTurnOver(budget)) {
-        this.wake();
-        return null;
-      } else {
-        budget--;
-        this.lines.top.shift();
-        this.deaths.bury(entry, 'expired');
-      }
-    }
-    return null;
-  }
-
-  private isDue(entry: Entry): boolean {
-    const { expiresAt } = entry;
-    if (expiresAt === 0) return false;
-    return expiresAt === NOW_OR_NEVER
-      ? entry.position <= lineOf(entry).deadlines!.offeredUpTo
-      : expiresAt <= this.context.clock.now();
+    return entry === null || entry.expiresAt === 0 ? entry : this.lifetimes.expireHead();
   }
 
   /** Hands ready entries to consumers, `budget` at most. @returns what is left to do: NOTHING_LEFT, WORK_LEFT or MARK_MISSING */
@@ -604,23 +502,16 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
 
   /** What the deliveries of a turn leave behind: a queue that is too long, messages without a chance, a head that will expire. */
   private tidy(): void {
-    const { all } = this.lines;
-    for (let i = 0; i < all.length; i++) {
-      const { deadlines, nextPosition } = all[i]!;
-      if (deadlines !== null) deadlines.offeredUpTo = nextPosition - 1;
-    }
+    this.lifetimes.offered();
     if (this.options.bounded) this.dropHead();
-    for (let i = 0; i < all.length; i++) {
-      const line = all[i]!;
-      if (line.deadlines?.hasBrief) this.expireBrief(line, line.deadlines);
-    }
+    this.lifetimes.expireBrief();
     this.watchHead();
   }
 
   /** Drops what has expired at the head, sees to it that the next one is dropped in time, and fills up from the store. */
   private watchHead(): void {
     this.head();
-    this.watchDeadlines();
+    this.lifetimes.watch();
     this.lines.top.pager.bringBack();
   }
 
@@ -670,6 +561,10 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       else lineOf(entry).take(entry);
       this.deaths.bury(entry, 'maxlen');
     }
+  }
+
+  expiredCold(message: Message | null): boolean {
+    return message === null || this.deaths.handOn(message, 'expired');
   }
 
   handOn(entry: Entry, reason: DeathReason): boolean {
