@@ -1,6 +1,7 @@
 // One queue: its lines of entries, the consumers that take them, and what is held by consumers.
-// Owns the rules: whose entry is next, settling, limits, deaths, when the redelivered mark must be there first. Knows sockets, channels
-// and users not at all: whoever takes entries is a Consumer. Where entries stand: line.ts. A queue without priorities is one line.
+// Owns the rules: whose entry is next, settling, limits, when the redelivered mark must be there first. Knows sockets, channels and users
+// not at all: whoever takes entries is a Consumer. Which lines there are: queue-lines.ts; where entries stand in one: line.ts. Who expires
+// leaves through lifetimes.ts, whose delivery failed goes through retries.ts, and whoever dies goes through deaths.ts.
 //
 // Invariants
 // - A durable entry is handed out only when the mark that says "may have been delivered" reaches the disk no later than it does
@@ -38,8 +39,8 @@ import {
 } from './queue.ts';
 import type { QueueContext, QueueHost } from './queue-context.ts';
 import { QueueLines } from './queue-lines.ts';
-import { type PolicyKeys, type QueueOptions, queueOptions, type RetryOptions } from './queue-options.ts';
-import { cameBack, deliveriesOf, retried, retriesOf } from './tries.ts';
+import { type PolicyKeys, type QueueOptions, queueOptions } from './queue-options.ts';
+import { Retries, type RetriesHost } from './retries.ts';
 
 /** What a round of deliveries leaves: all that consumers can take is out; the turn's budget is spent; the mark is not on disk yet. */
 const NOTHING_LEFT = 0;
@@ -47,7 +48,9 @@ const WORK_LEFT = 1;
 const MARK_MISSING = 2;
 
 /** A first-in first-out queue, or one such line for each priority (x-queue-type classic). */
-export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, ContentsHost, DeathsHost {
+export class ClassicQueue
+  implements DeclaredQueue, CommitWaiter, LineHost, ContentsHost, DeathsHost, RetriesHost
+{
   readonly name: string;
   readonly declaration: QueueDeclaration;
   options: QueueOptions;
@@ -77,6 +80,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   private readonly group: ConsumerGroup;
   private readonly lines: QueueLines;
   private readonly deaths: Deaths;
+  private readonly retries: Retries;
   /** Who holds which ordering key; null in a queue without them. */
   ordering: Ordering | null = null;
   /** What of its messages is remembered; null where they may be alike. */
@@ -84,8 +88,6 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   private readonly expiry: Expiry;
   private readonly lifetimes: Lifetimes;
   private readonly idle: IdleLimit;
-  /** Its deliveries are counted: it has a delivery limit, or tells consumers. */
-  private counts: boolean;
   /** Its messages go to disk whatever they ask for (quorum queues, RabbitMQ). */
   private readonly keepsAll: boolean;
   /** Callers of basic.get that wait for the store. */
@@ -115,6 +117,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     this.duplicates = deduplication === null ? null : new Duplicates(deduplication, context.clock);
     this.lines = new QueueLines(this, lines, context);
     this.deaths = new Deaths(this, context, host);
+    this.retries = new Retries(this, this.deaths, context);
     this.expiry = new Expiry(context.clock, context.wheel, context.messageWheel, () => this.wake());
     this.lifetimes = new Lifetimes(this, this.lines, this.expiry, this.deaths, context);
     this.idle = new IdleLimit(
@@ -125,7 +128,6 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     );
     this.idle.set(this.options.expiresMs);
     this.orderBy(this.options.orderingKey);
-    this.counts = countsDeliveries(this.options);
     this.keepsAll = this.durable && this.options.type === 'quorum';
   }
 
@@ -361,7 +363,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
   requeue(entry: Entry): void {
     const line = lineOf(entry);
     line.unacked.release(entry);
-    if (this.deleted || (this.counts && this.countReturn(line, entry))) return;
+    if (this.deleted || this.retries.countReturn(line, entry)) return;
     line.putBack(entry);
     this.isBack(entry);
   }
@@ -383,8 +385,7 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     const line = lineOf(entry);
     line.unacked.release(entry);
     if (this.deleted) return;
-    const { retry } = this.options;
-    if (retry === null || !this.tryAgain(line, entry, retry)) this.deaths.bury(entry, 'rejected');
+    if (!this.retries.tryAgain(line, entry)) this.deaths.bury(entry, 'rejected');
   }
 
   purge(): number {
@@ -428,21 +429,11 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
       this.lifetimes.shorten(options.messageTtlMs, this.ordering === null ? [] : [...this.ordering.parked()]);
     if (options.deadLetterExchange !== null && before.deadLetterExchange === null) this.lines.needBytes();
     if (options.orderingKey !== (this.ordering?.header ?? null)) this.orderBy(options.orderingKey);
-    this.counts = countsDeliveries(options);
     this.wake();
   }
 
   settleMark(): void {
     if (this.durable) this.lines.settleMarks();
-  }
-
-  numberFor(level: number): QueueNo {
-    return this.host.numberFor(this, level);
-  }
-
-  /** Nothing of what is cold in a line will come: whoever waits for it is told. */
-  readFailed(): void {
-    this.wake();
   }
 
   /** RabbitMQ: a get from a queue that has failed inside ends with 541. That it has no messages would be untrue. */
@@ -563,45 +554,23 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     }
   }
 
+  // ── what its lines ask ──
+
+  numberFor(level: number): QueueNo {
+    return this.host.numberFor(this, level);
+  }
+
+  /** Nothing of what is cold in a line will come: whoever waits for it is told. */
+  readFailed(): void {
+    this.wake();
+  }
+
   expiredCold(message: Message | null): boolean {
     return message === null || this.deaths.handOn(message, 'expired');
   }
 
   handOn(entry: Entry, reason: DeathReason): boolean {
     return this.deaths.handOn(entry.message, reason);
-  }
-
-  // ── failed deliveries ──
-
-  /** A delivery came back. @returns true when the entry has no place among those that wait any more, because it came back too often */
-  private countReturn(line: Line, entry: Entry): boolean {
-    entry.tries = cameBack(entry.tries);
-    // RabbitMQ: the count has to exceed the limit.
-    if (deliveriesOf(entry.tries) > this.options.deliveryLimit) {
-      this.deaths.bury(entry, 'delivery_limit');
-      return true;
-    }
-    const { returnDelay } = this.options;
-    if (returnDelay !== null) {
-      const waitMs = Math.min(returnDelay.minMs * deliveriesOf(entry.tries), returnDelay.maxMs);
-      this.wait(line, entry, entry.tries, waitMs);
-      return true;
-    }
-    if (entry.durable) line.log.returned(entry.position, entry.tries, 0);
-    return false;
-  }
-
-  /** A delivery was rejected, and waits for its next one. @returns false when it had all its retries */
-  private tryAgain(line: Line, entry: Entry, retry: RetryOptions): boolean {
-    const done = retriesOf(entry.tries);
-    if (done >= retry.limit) return false;
-    this.wait(line, entry, retried(entry.tries, this.counts), backOffMs(retry, done));
-    return true;
-  }
-
-  private wait(line: Line, entry: Entry, tries: number, waitMs: number): void {
-    line.heldBack().wait(entry, tries, this.context.clock.now() + waitMs, this.ordersByKey);
-    this.ordering?.awaitsRetry(entry);
   }
 
   get ordersByKey(): boolean {
@@ -656,17 +625,6 @@ export class ClassicQueue implements DeclaredQueue, CommitWaiter, LineHost, Cont
     this.getters = [];
     for (let i = 0; i < getters.length; i++) getters[i]!();
   }
-}
-
-/** Failed deliveries are counted, and consumers told of them. */
-function countsDeliveries(options: QueueOptions): boolean {
-  return options.type === 'quorum' || options.deliveryLimit !== Number.POSITIVE_INFINITY;
-}
-
-/** How long a message waits after a failure, in milliseconds. @param done retries it had */
-function backOffMs(retry: RetryOptions, done: number): number {
-  const { delayMs, multiplier, delayMaxMs } = retry;
-  return delayMs === 0 ? 0 : Math.ceil(Math.min(delayMaxMs, delayMs * multiplier ** done));
 }
 
 /** The line an entry of a queue stands in. */
