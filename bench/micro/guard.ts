@@ -40,6 +40,8 @@ const TOLERANCE = 1.2;
 const ATTEMPTS = 20;
 /** Between two attempts, so that what disturbed the first may be over. */
 const PAUSE_MS = 800;
+/** Looks at a station when guard.json is written. */
+const LOOKS = 8;
 const ROUNDS = 25;
 /** Length of a round in milliseconds: short, so that some of them are not disturbed. */
 const ROUND_MS = 6;
@@ -333,6 +335,20 @@ const STATIONS: Record<string, Work> = {
   'store: put and take back 100 B': await segmentWriting(100),
 };
 
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+}
+
+/** What a station costs where the caches are shared with others: the greatest of several looks. From there on it is slower than usual. */
+async function usualWorst(work: Work): Promise<number> {
+  let worst = 0;
+  for (let look = 0; look < LOOKS; look++) {
+    worst = Math.max(worst, ratioOf(work));
+    await pause();
+  }
+  return worst;
+}
+
 /** What guard.json holds: ratios say the same on a busy machine and on a quiet one, but not on another processor or another V8. */
 interface Known {
   readonly cpu: string;
@@ -353,8 +369,9 @@ let failed = 0;
 for (const [name, work] of Object.entries(STATIONS)) {
   const limit = judges || update ? (known.ratios[name] ?? 0) * TOLERANCE : Number.POSITIVE_INFINITY;
   let ratio = Number.POSITIVE_INFINITY;
-  for (let attempt = 0; attempt < (update ? 3 : ATTEMPTS) && (update || ratio > limit); attempt++) {
-    if (attempt !== 0) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+  if (update) ratio = await usualWorst(work);
+  for (let attempt = 0; attempt < ATTEMPTS && !update && ratio > limit; attempt++) {
+    if (attempt !== 0) await pause();
     ratio = Math.min(ratio, ratioOf(work));
   }
   found[name] = Math.round(ratio * 1000) / 1000;
