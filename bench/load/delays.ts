@@ -9,9 +9,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ConfirmWindow } from './confirms.ts';
+import { dueAt, type Plan, say, watched } from './due-plan.ts';
 import { Histogram } from './histogram.ts';
 import { Link } from './link.ts';
-import { short } from './report.ts';
 import { OwnBroker } from './target.ts';
 import { usageOf } from './usage.ts';
 
@@ -25,27 +25,6 @@ const CONFIRM_MAX_MS = 10;
 const PREFETCH = 2_000;
 const START_SECONDS = 120;
 const MIB = 2 ** 20;
-/** A step that has no factor in common with any round number: it visits every place once, in no order. */
-const SHUFFLE = 7_368_787;
-
-interface Plan {
-  readonly count: number;
-  readonly size: number;
-  /** Messages that come due per second. */
-  readonly rate: number;
-  /** When the first one is due, ms since the epoch. */
-  readonly beginAt: number;
-}
-
-function say(name: string, value: number, unit: string): void {
-  process.stdout.write(`${name.padEnd(52)}${short(value).padStart(8)} ${unit}\n`);
-}
-
-/** When message `i` shall come. */
-function dueAt(plan: Plan, i: number): number {
-  const place = (i * SHUFFLE) % plan.count;
-  return Math.floor(plan.beginAt + (place * 1000) / plan.rate);
-}
 
 /** One publish as frames, with room for the delay and a number. */
 class Template {
@@ -153,20 +132,6 @@ async function take(broker: OwnBroker, plan: Plan, took: Float64Array): Promise<
   return lateness;
 }
 
-/** Greatest resident memory while `work` runs, in MiB. */
-async function watched<T>(broker: () => OwnBroker, name: string, work: Promise<T>): Promise<T> {
-  let max = 0;
-  const watch = setInterval(() => {
-    max = Math.max(max, usageOf(broker().pids())?.residentBytes ?? 0);
-  }, 100);
-  try {
-    return await work;
-  } finally {
-    clearInterval(watch);
-    if (max > 0) say(`${name}: greatest resident memory`, max / MIB, 'MiB');
-  }
-}
-
 async function main(): Promise<void> {
   const { values: flags } = parseArgs({
     options: {
@@ -186,7 +151,7 @@ async function main(): Promise<void> {
   let broker = await OwnBroker.start({ folder });
   try {
     const began = performance.now();
-    const took = await watched(() => broker, 'fill', fill(broker, plan));
+    const took = await watched(broker, 'fill', fill(broker, plan));
     say('fill: rate', plan.count / ((performance.now() - began) / 1000), 'msg/s');
     await broker.kill();
     const started = await OwnBroker.timedStart({ folder, startSeconds: START_SECONDS });
@@ -195,7 +160,7 @@ async function main(): Promise<void> {
     say('restart: resident memory', (usageOf(broker.pids())?.residentBytes ?? 0) / MIB, 'MiB');
     const left = plan.beginAt - Date.now();
     if (left < 0) throw new Error(`the first messages were due ${-left} ms ago: give a longer --lead`);
-    const lateness = await watched(() => broker, 'due', take(broker, plan, took));
+    const lateness = await watched(broker, 'due', take(broker, plan, took));
     for (const share of [0.5, 0.99, 0.999]) {
       say(`due: lateness at ${plan.rate} a second, p${share * 100}`, lateness.quantile(share) / 10, 'ms');
     }

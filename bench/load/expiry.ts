@@ -9,10 +9,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ConfirmWindow } from './confirms.ts';
+import { dueAt, type Plan, say, watched } from './due-plan.ts';
 import { Histogram } from './histogram.ts';
 import { Link } from './link.ts';
 import { describeFolder } from './profile.ts';
-import { short } from './report.ts';
 import { OwnBroker } from './target.ts';
 import { usageOf } from './usage.ts';
 
@@ -25,30 +25,12 @@ const START_SECONDS = 120;
 /** Between two looks at the length of the queue. */
 const LOOK_MS = 5;
 const MIB = 2 ** 20;
-/** A step that has no factor in common with any round number: it visits every place once, in no order. */
-const SHUFFLE = 7_368_787;
 /** Digits of an expiration; leading zeros say nothing. */
 const DIGITS = 9;
 
-interface Plan {
-  readonly count: number;
-  readonly size: number;
-  /** Messages that expire per second. */
-  readonly rate: number;
-  /** When the first one expires, ms since the epoch. */
-  readonly beginAt: number;
+interface ExpiryPlan extends Plan {
   /** They become dead letters. */
   readonly buried: boolean;
-}
-
-function say(name: string, value: number, unit: string): void {
-  process.stdout.write(`${name.padEnd(52)}${short(value).padStart(8)} ${unit}\n`);
-}
-
-/** When message `i` expires. */
-function dueAt(plan: Plan, i: number): number {
-  const place = (i * SHUFFLE) % plan.count;
-  return Math.floor(plan.beginAt + (place * 1000) / plan.rate);
 }
 
 /** One publish as frames, with room for the expiration and the due time. */
@@ -83,7 +65,7 @@ class Template {
   }
 
   /** Messages `from` … `to - 1`. */
-  messages(plan: Plan, from: number, to: number): Buffer {
+  messages(plan: ExpiryPlan, from: number, to: number): Buffer {
     const { length } = this.bytes;
     const out = Buffer.allocUnsafe((to - from) * length);
     const now = Date.now();
@@ -98,7 +80,7 @@ class Template {
 }
 
 /** Publishes one message that stays, and all others behind it; resolves when they are confirmed. */
-async function fill(broker: OwnBroker, plan: Plan): Promise<void> {
+async function fill(broker: OwnBroker, plan: ExpiryPlan): Promise<void> {
   const link = await Link.connect(broker.address);
   await link.openChannel();
   await link.declareQueue(DEAD, true);
@@ -131,7 +113,7 @@ async function fill(broker: OwnBroker, plan: Plan): Promise<void> {
 }
 
 /** Takes all dead letters as they come; how late each was, in tenths of a millisecond. */
-async function take(broker: OwnBroker, plan: Plan): Promise<Histogram> {
+async function take(broker: OwnBroker, plan: ExpiryPlan): Promise<Histogram> {
   const link = await Link.connect(broker.address);
   await link.openChannel();
   const lateness = new Histogram();
@@ -151,7 +133,7 @@ async function take(broker: OwnBroker, plan: Plan): Promise<Histogram> {
 }
 
 /** Watches the queue become shorter; how late the message was that left last, at every look, in tenths of a millisecond. */
-async function watchLength(broker: OwnBroker, plan: Plan): Promise<Histogram> {
+async function watchLength(broker: OwnBroker, plan: ExpiryPlan): Promise<Histogram> {
   const link = await Link.connect(broker.address);
   await link.openChannel();
   const lateness = new Histogram();
@@ -168,20 +150,6 @@ async function watchLength(broker: OwnBroker, plan: Plan): Promise<Histogram> {
   return lateness;
 }
 
-/** Greatest resident memory while `work` runs, in MiB. */
-async function watched<T>(broker: OwnBroker, name: string, work: Promise<T>): Promise<T> {
-  let max = 0;
-  const watch = setInterval(() => {
-    max = Math.max(max, usageOf(broker.pids())?.residentBytes ?? 0);
-  }, 100);
-  try {
-    return await work;
-  } finally {
-    clearInterval(watch);
-    if (max > 0) say(`${name}: greatest resident memory`, max / MIB, 'MiB');
-  }
-}
-
 async function main(): Promise<void> {
   const { values: flags } = parseArgs({
     options: {
@@ -194,7 +162,7 @@ async function main(): Promise<void> {
       profile: { type: 'boolean', default: false },
     },
   });
-  const plan: Plan = {
+  const plan: ExpiryPlan = {
     count: Number(flags.count),
     size: Math.max(8, Number(flags.size)),
     rate: Number(flags.rate),
