@@ -6,6 +6,10 @@ import { type Address, Link, type LinkOptions } from './link.ts';
 import { machineUsage, usageOf } from './usage.ts';
 import type * as wire from './wire.ts';
 
+/** What a careful consumer does: the settings of the persistent workloads. */
+export const PREFETCH = 500;
+export const ACK_EVERY = 50;
+
 /** How a run is made. */
 export interface RunOptions {
   /** The broker. */
@@ -85,6 +89,11 @@ export class Bench {
     this.links.push(link);
     await link.openChannel();
     return link;
+  }
+
+  /** Has something done at the end of the run, before the queues that were declared until now are deleted. */
+  onClose(act: () => Promise<void>): void {
+    this.cleanups.push(act);
   }
 
   /** A connection whose channel confirms publishes. */
@@ -219,4 +228,9 @@ export function rate(name: string, unit: string, measured: Measured): Metric {
 /** A number of which less is better: a latency, memory. */
 export function cost(name: string, unit: string, value: number): Metric {
   return { name, value, unit, better: 'lower', cpu: null, othersCores: null };
+}
+
+/** A rate whose cost belongs to another number of the run. */
+export function tally(name: string, unit: string, value: number): Metric {
+  return { name, value, unit, better: 'higher', cpu: null, othersCores: null };
 }

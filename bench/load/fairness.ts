@@ -6,6 +6,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Bench } from './bench.ts';
+import { monotonicMs } from './clock.ts';
 import { DISTURBANCES, type Disturbance } from './disturb.ts';
 import { Histogram } from './histogram.ts';
 import { PacedProducer } from './producer.ts';
@@ -25,7 +26,7 @@ async function quietClient(
     const queue = await bench.queue(consumer, 'quiet', false);
     await consumer.consume(queue, 0, 0);
     const histogram = new Histogram();
-    consumer.onBody = (bytes, at) => histogram.record((performance.now() - bytes.readDoubleBE(at)) * 1000);
+    consumer.onBody = (bytes, at) => histogram.record((monotonicMs() - bytes.readDoubleBE(at)) * 1000);
     const publish = { exchange: '', routingKey: queue, persistent: false, body: Buffer.alloc(100) };
     const producer = new PacedProducer(await bench.link(), publish, PER_SECOND);
     producer.start();

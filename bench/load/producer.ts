@@ -1,6 +1,7 @@
 // Writes ready-made publishes as fast as a limit allows, or at a fixed rate.
 // Owns the place in the batch and the back-pressure of the socket; encodes nothing while it runs.
 
+import { monotonicMs } from './clock.ts';
 import type { Link } from './link.ts';
 import type { Batch, Publish } from './wire.ts';
 
@@ -57,7 +58,7 @@ export class Producer {
   }
 }
 
-/** Publishes at a fixed rate; the first eight body bytes say when the message was written (performance.now(), a double). */
+/** Publishes at a fixed rate; the first eight body bytes say when the message was written (`monotonicMs`, a double). */
 export class PacedProducer {
   published = 0;
   /** Longest time between two ticks of the generator's own timer, in ms: what the generator itself adds to the worst latency. */
@@ -78,7 +79,7 @@ export class PacedProducer {
   }
 
   start(): void {
-    this.startedAt = performance.now();
+    this.startedAt = monotonicMs();
     this.tickAt = this.startedAt;
     this.timer = setInterval(() => this.tick(), 1);
   }
@@ -88,7 +89,7 @@ export class PacedProducer {
   }
 
   private tick(): void {
-    const now = performance.now();
+    const now = monotonicMs();
     if (now - this.tickAt > this.worstTick) this.worstTick = now - this.tickAt;
     this.tickAt = now;
     const due = Math.floor((now - this.startedAt) * this.perMs) - this.published;

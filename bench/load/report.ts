@@ -39,13 +39,23 @@ function cell(runs: readonly Metric[]): Cell {
   return { text: `${short(middle)}${spread}`, value: middle };
 }
 
-function cpu(runs: readonly Metric[], whose: 'broker' | 'generator'): string {
+function cpu(runs: readonly Metric[], whose: 'broker' | 'generator'): number | null {
   const values: number[] = [];
   for (const run of runs) {
     const value = run.cpu?.[whose];
     if (typeof value === 'number' && Number.isFinite(value)) values.push(value);
   }
-  return values.length === 0 ? '' : short(median(values));
+  return values.length === 0 ? null : median(values);
+}
+
+/** What the generator cost, and what share that is of the broker's cost: with much more than a third it measures itself too. */
+function generatorCpu(runs: readonly Metric[]): string {
+  const own = cpu(runs, 'generator');
+  const broker = cpu(runs, 'broker');
+  if (own === null) return '';
+  return broker === null || broker === 0
+    ? short(own)
+    : `${short(own)} (${Math.round((own / broker) * 100)} %)`;
 }
 
 function others(runs: readonly Metric[]): string {
@@ -76,8 +86,11 @@ export function table(rows: readonly Row[], labels: readonly string[]): string {
       const cells = all.map(cell);
       const line = [first ? workload : '', name, sample.unit, ...cells.map((each) => each.text)];
       if (labels.length > 1) line.push(ratio(cells[0]!, cells[1]!, sample));
-      line.push(...all.map((runs) => cpu(runs, 'broker')));
-      line.push(all.map((runs) => cpu(runs, 'generator')).join(' / '));
+      for (const runs of all) {
+        const broker = cpu(runs, 'broker');
+        line.push(broker === null ? '' : short(broker));
+      }
+      line.push(all.map(generatorCpu).join(' / '));
       line.push(all.map(others).join(' / '));
       lines.push(line.map((text) => (/^[ /]*$/.test(text) ? '' : text)));
       first = false;

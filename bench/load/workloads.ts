@@ -1,11 +1,11 @@
 // The workloads: what is published, who consumes, what is counted. One function each; every one cleans up through its Bench.
 // Knows no command line and no broker product.
 
-import { Bench, cost, type Metric, type RunOptions, rate } from './bench.ts';
-import { Histogram } from './histogram.ts';
+import { ACK_EVERY, Bench, cost, type Metric, PREFETCH, type RunOptions, rate, tally } from './bench.ts';
 import { Link } from './link.ts';
-import { PacedProducer, Producer } from './producer.ts';
+import { Producer } from './producer.ts';
 import { SWEEPS } from './sweeps.ts';
+import { gets, latency, singles } from './trips.ts';
 import * as wire from './wire.ts';
 
 /** A workload that can be run against any broker. */
@@ -31,9 +31,6 @@ export interface RunResult {
 const WRITE_BYTES = 131_072;
 /** Transient messages on their way at most, socket buffers included: enough to keep a broker busy, too few for a backlog. */
 const IN_FLIGHT = 50_000;
-/** What a careful consumer does: the settings of the persistent workloads. */
-const PREFETCH = 500;
-const ACK_EVERY = 50;
 
 function filled(size: number): Buffer {
   return Buffer.alloc(size, 0x61);
@@ -93,14 +90,7 @@ async function flood(bench: Bench, size: number): Promise<Metric[]> {
   published = producer.published - published;
   producer.stop();
   const metrics = [rate('delivered', 'msg/s', measured)];
-  metrics.push({
-    name: 'published',
-    value: published / measured.seconds,
-    unit: 'msg/s',
-    better: 'higher',
-    cpu: null,
-    othersCores: null,
-  });
+  metrics.push(tally('published', 'msg/s', published / measured.seconds));
   if (bench.maxResident > 0) metrics.push(cost('max RSS', 'MiB', bench.maxResident / 2 ** 20));
   return metrics;
 }
@@ -145,14 +135,7 @@ async function persistent(bench: Bench, size: number, window: number, priorityMa
   producer.stop();
   if (confirms.refused > 0) bench.notes.push(`${confirms.refused} publishes were nacked`);
   const metrics = [rate('confirmed', 'msg/s', measured)];
-  metrics.push({
-    name: 'delivered',
-    value: delivered / measured.seconds,
-    unit: 'msg/s',
-    better: 'higher',
-    cpu: null,
-    othersCores: null,
-  });
+  metrics.push(tally('delivered', 'msg/s', delivered / measured.seconds));
   metrics.push(cost('confirm p50', 'ms', confirms.latency.quantile(0.5) / 1000));
   metrics.push(cost('confirm p99', 'ms', confirms.latency.quantile(0.99) / 1000));
   return metrics;
@@ -263,38 +246,6 @@ async function topic(bench: Bench): Promise<Metric[]> {
   return [rate('delivered', 'msg/s', measured), rate('bindings made', 'bind/s', binding)];
 }
 
-/** Time from write to read of transient messages at a fixed rate far below what a broker can do. */
-async function latency(bench: Bench, size: number, perSecond: number): Promise<Metric[]> {
-  const consumer = await bench.link();
-  const queue = await bench.queue(consumer, 'q', false);
-  await consumer.consume(queue, 0, 0);
-  const histogram = new Histogram();
-  consumer.onBody = (bytes, at) => histogram.record((performance.now() - bytes.readDoubleBE(at)) * 1000);
-  const link = await bench.link();
-  const publish = { exchange: '', routingKey: queue, persistent: false, body: filled(size) };
-  const producer = new PacedProducer(link, publish, perSecond);
-  producer.start();
-  const measured = await bench.window(
-    () => consumer.scanner.contents,
-    () => {
-      histogram.clear();
-      producer.worstTick = 0;
-    },
-  );
-  producer.stop();
-  bench.notes.push(`longest gap of the generator's own timer: ${producer.worstTick.toFixed(1)} ms`);
-  const metrics = [rate('delivered', 'msg/s', measured)];
-  for (const [name, share] of [
-    ['p50', 0.5],
-    ['p99', 0.99],
-    ['p99.9', 0.999],
-  ] as const) {
-    metrics.push(cost(`latency ${name}`, 'ms', histogram.quantile(share) / 1000));
-  }
-  metrics.push(cost('latency max', 'ms', histogram.max / 1000));
-  return metrics;
-}
-
 /** A backlog: `count` persistent messages with confirms and no consumer, then one consumer that takes them all. */
 export async function fillAndDrain(bench: Bench, size: number, count: number): Promise<Metric[]> {
   const { link, confirms } = await bench.confirming(1000);
@@ -362,45 +313,6 @@ async function churn(bench: Bench, clients: number): Promise<Metric[]> {
   return [rate('connections', 'conn/s', measured)];
 }
 
-/** basic.get, one at a time: with an acknowledgement each from a queue that is kept filled, or from an empty queue. */
-async function get(bench: Bench, size: number, empty: boolean): Promise<Metric[]> {
-  const getter = await bench.link();
-  const queue = await bench.queue(getter, 'q', false);
-  const request = wire.basicGet(1, queue, false);
-  let rounds = 0;
-  let acked = 0;
-  let stopped = false;
-  let producer: Producer | null = null;
-  getter.onProgress = () => {
-    const answered = getter.scanner.contents + getter.empties;
-    if (answered === rounds || stopped) return;
-    rounds = answered;
-    let next = request;
-    if (getter.scanner.contents > acked) {
-      acked = getter.scanner.contents;
-      next = Buffer.allocUnsafe(wire.ACK_LENGTH + request.length);
-      request.copy(next, wire.writeAck(next, 0, 1, acked, false));
-    }
-    getter.socket.write(next);
-    if (producer !== null) producer.pump();
-  };
-  if (!empty) {
-    const link = await bench.link();
-    const message = link.encode({ exchange: '', routingKey: queue, persistent: false, body: filled(size) });
-    const batch = wire.Batch.repeat(message, WRITE_BYTES);
-    const waiting = () => (producer?.published ?? 0) - getter.scanner.contents;
-    producer = new Producer(link, batch, () => 5000 - waiting(), 500);
-    producer.start();
-    await bench.sleep(200);
-  }
-  getter.socket.write(request);
-  const measured = await bench.window(() => (empty ? getter.empties : acked));
-  stopped = true;
-  producer?.stop();
-  if (!empty && getter.empties > 0) bench.notes.push(`${getter.empties} gets found the queue empty`);
-  return [rate(empty ? 'empty gets' : 'get + ack', 'ops/s', measured)];
-}
-
 /** Every workload, in the order of a run. */
 export const WORKLOADS: readonly Workload[] = [
   {
@@ -425,7 +337,7 @@ export const WORKLOADS: readonly Workload[] = [
     name: 'persistent-1k-single',
     title: 'persistent 1 KiB, one unconfirmed publish at a time',
     standard: true,
-    run: (bench) => persistent(bench, 1024, 1),
+    run: (bench) => singles(bench, 1024),
   },
   {
     name: 'persistent-1k-priorities',
@@ -491,13 +403,13 @@ export const WORKLOADS: readonly Workload[] = [
     name: 'get-ack',
     title: 'basic.get and ack, one at a time, transient 100 B',
     standard: true,
-    run: (bench) => get(bench, 100, false),
+    run: (bench) => gets(bench, 100, false),
   },
   {
     name: 'get-empty',
     title: 'basic.get on an empty queue',
     standard: true,
-    run: (bench) => get(bench, 0, true),
+    run: (bench) => gets(bench, 0, true),
   },
   {
     name: 'flood-16',

@@ -176,7 +176,7 @@ describe('report', () => {
           value,
           unit: 'msg/s',
           better: 'higher' as const,
-          cpu: { broker: value / 100, generator: 1 },
+          cpu: { broker: value / 100, generator: 1.5 },
           othersCores: 0,
         },
       ],
@@ -191,6 +191,7 @@ describe('report', () => {
     const text = table(rows, ['ours', 'theirs']);
     expect(text).toContain('300 (200–400)');
     expect(text).toContain('3.00');
+    expect(text).toContain('1.50 (50 %) / 1.50 (150 %)');
     expect(median([4, 1, 2, 3])).toBe(2.5);
   });
 

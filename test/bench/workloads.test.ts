@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Bench } from '../../bench/load/bench.ts';
 import { Link, parseAddress } from '../../bench/load/link.ts';
 import { Producer } from '../../bench/load/producer.ts';
-import { Batch } from '../../bench/load/wire.ts';
+import { roundTrips } from '../../bench/load/trips.ts';
+import * as wire from '../../bench/load/wire.ts';
 import { runWorkload, WORKLOADS } from '../../bench/load/workloads.ts';
 import { Broker } from '../../src/broker.ts';
 
@@ -42,7 +43,7 @@ describe('load generator', () => {
       const body = Buffer.alloc(size, 1);
       const message = link.encode({ exchange: '', routingKey: queue, persistent: true, body });
       const room = () => Math.min(confirms.room(), 100 - producer.published);
-      const producer: Producer = new Producer(link, Batch.repeat(message, message.length * 9), room);
+      const producer: Producer = new Producer(link, wire.Batch.repeat(message, message.length * 9), room);
       link.onProgress = () => producer.pump();
       producer.start();
       await bench.until('deliveries', 10, () => consumer.scanner.contents === 100);
@@ -63,6 +64,13 @@ describe('load generator', () => {
     expect(await link.declareQueue(name, true)).toBe(0);
     await link.deleteQueue(name);
     await link.close();
+  });
+
+  it('ends with the reason when the broker refuses what the round-trip process does', async () => {
+    const bench = new Bench(options(), 'refused');
+    const request = wire.basicGet(1, 'no such queue', false);
+    await expect(roundTrips(bench, await bench.link(), 'get', request)).rejects.toThrow('404 NOT_FOUND');
+    await bench.close();
   });
 
   it('ends with the reason when the broker refuses what a workload does', async () => {
