@@ -2,12 +2,8 @@
 // Owns the order of starting and stopping.
 // Invariant: the port opens last and closes first; the store is closed after every connection is gone.
 
-import { statfs } from 'node:fs/promises';
-import { totalmem } from 'node:os';
-import { resolve } from 'node:path';
 import { AckTimeout } from './amqp/ack-timeout.ts';
 import { Connection } from './amqp/connection.ts';
-import type { AmqpOptions } from './amqp/options.ts';
 import { userFromImport } from './auth/definitions.ts';
 import { hashPasswordFast } from './auth/password.ts';
 import { type Clock, systemClock } from './base/clock.ts';
@@ -16,8 +12,17 @@ import { type Logger, silentLogger } from './base/logger.ts';
 import type { Json } from './base/terms.ts';
 import { completeSettings, type Settings, SettingsError } from './config/config.ts';
 import { badDefinitions, type DefinitionSource, readDefinitionFiles } from './config/definition-files.ts';
+import { amqpOptions, nodeOptions, storeOf } from './config/room-options.ts';
+import { readTlsFiles } from './config/tls-files.ts';
 import { VERSION } from './config/version.ts';
-import { type Listener, listen } from './net/listener.ts';
+import {
+  type Listener,
+  type ListenOptions,
+  type ListenReports,
+  listen,
+  type OnSocket,
+} from './net/listener.ts';
+import type { TlsOptions } from './net/tls.ts';
 import { clearPermissions, deleteUser, setPermissions } from './node/accounts.ts';
 import { type ExportIdentity, exportDefinitions } from './node/definitions-export.ts';
 import type { DefinitionsFile } from './node/definitions-file.ts';
@@ -30,7 +35,7 @@ import {
   type DelayedPage,
   listDelayed,
 } from './node/delayed-messages.ts';
-import { BrokerNode, type NodeOptions } from './node/node.ts';
+import { BrokerNode } from './node/node.ts';
 import { Operations, type QueueOperator, type RedriveHandle } from './node/operations.ts';
 import type { QueueInfo } from './node/operations-info.ts';
 import type { PolicyKind, PolicyOptions, PolicyRow } from './node/parameters.ts';
@@ -39,9 +44,7 @@ import { recover } from './node/recovery.ts';
 import type { VHostMetadata } from './node/vhost-metadata.ts';
 import { deleteVHost, putVHost } from './node/vhosts.ts';
 import type { Parameter } from './policy/parameters.ts';
-import { type FieldTable, tableOf } from './protocol/field-table.ts';
 import { ChunkPool } from './protocol/frame-writer.ts';
-import { memoryStore, openLevelStore } from './store/log-store.ts';
 import type { Store } from './store/store.ts';
 
 /** Permissions of a user on one vhost: patterns as RabbitMQ has them. */
@@ -91,12 +94,16 @@ export class Broker {
   readonly url: string;
   /** `amqp://host:port`, without user and password: for logs. */
   readonly address: string;
+  /** The port it speaks TLS on; null when it does not. */
+  readonly tlsPort: number | null;
+  /** `amqps://user:password@host:port` of the default user; null without a TLS port. */
+  readonly tlsUrl: string | null;
   /** Fulfilled when the broker has stopped: with the error when it had to stop by itself. */
   readonly stopped: Promise<Error | null>;
 
   private readonly node: BrokerNode;
   private readonly store: Store;
-  private readonly listener: Listener;
+  private readonly listeners: readonly Listener[];
   private readonly ackTimeout: AckTimeout;
   private readonly graceMs: number;
   private readonly defaultVhost: string;
@@ -110,13 +117,13 @@ export class Broker {
   private constructor(
     node: BrokerNode,
     store: Store,
-    listener: Listener,
+    listeners: readonly [Listener, ...Listener[]],
     ackTimeout: AckTimeout,
     settings: Settings,
   ) {
     this.node = node;
     this.store = store;
-    this.listener = listener;
+    this.listeners = listeners;
     this.ackTimeout = ackTimeout;
     this.graceMs = settings.stopGraceMs;
     this.defaultVhost = settings.defaultVhost;
@@ -127,12 +134,16 @@ export class Broker {
       productVersion: VERSION,
       clusterName: settings.clusterName ?? settings.nodeName,
     };
-    this.port = listener.port;
-    this.address = `amqp://${urlHost(settings.host)}:${listener.port}`;
+    const [plain, secure] = listeners;
+    const host = urlHost(settings.host);
+    this.port = plain.port;
+    this.address = `amqp://${host}:${plain.port}`;
+    this.tlsPort = secure?.port ?? null;
     const { defaultUser, defaultPassword, defaultVhost } = settings;
     const login = `${encodeURIComponent(defaultUser)}:${encodeURIComponent(defaultPassword)}`;
     const path = defaultVhost === '/' ? '' : `/${encodeURIComponent(defaultVhost)}`;
-    this.url = `amqp://${login}@${urlHost(settings.host)}:${listener.port}${path}`;
+    this.url = `amqp://${login}@${host}:${plain.port}${path}`;
+    this.tlsUrl = this.tlsPort === null ? null : `amqps://${login}@${host}:${this.tlsPort}${path}`;
     this.stopped = new Promise((resolve) => {
       this.tellStopped = resolve;
     });
@@ -158,11 +169,12 @@ export class Broker {
     // A program that embeds a broker means itself, not its neighbours.
     const settings = completeSettings({ host: '127.0.0.1', ...given });
     checkOptions(storeOption, users, vhosts);
+    const tls = readTlsFiles(settings);
     const definitions = settings.definitions === null ? [] : readDefinitionFiles(settings.definitions);
     const store = storeOf(storeOption, settings, logger, clock);
     const node = new BrokerNode(nodeOptions(settings, store), clock, logger);
     const shard = await store.open(node.storeListener);
-    let listener: Listener | null = null;
+    let listeners: [Listener, ...Listener[]] | null = null;
     let lostError: Error | null = null;
     node.onLost = (error) => {
       lostError = error;
@@ -183,28 +195,18 @@ export class Broker {
       const amqp = amqpOptions(settings);
       const pool = new ChunkPool();
       const ackTimeout = new AckTimeout(node, settings.consumerTimeoutMs ?? Number.POSITIVE_INFINITY);
-      listener = await listen(
-        {
-          host: settings.host,
-          port: settings.port,
-          backlog: settings.backlog,
-          noDelay: settings.tcpNoDelay,
-          keepAlive: settings.tcpKeepAlive,
-        },
-        (stream, peer) => {
-          const connection = new Connection(stream, peer, node, amqp, pool);
-          ackTimeout.watch(connection);
-          void connection.gone.then(() => ackTimeout.forget(connection));
-        },
-        (error) => logger.error('cannot accept a connection', { error: error.message }),
-      );
+      listeners = await openPorts(settings, tls, logger, (stream, peer) => {
+        const connection = new Connection(stream, peer, node, amqp, pool);
+        ackTimeout.watch(connection);
+        void connection.gone.then(() => ackTimeout.forget(connection));
+      });
       // The store may fail while the port is being opened: from the next line on the broker itself hears of it.
       if (lostError !== null) throw lostError;
       node.alarms.start(clock);
       ackTimeout.start();
-      return new Broker(node, store, listener, ackTimeout, settings);
+      return new Broker(node, store, listeners, ackTimeout, settings);
     } catch (error) {
-      await listener?.close();
+      for (const listener of listeners ?? []) await listener.close();
       for (const connection of [...node.connections]) connection.destroy();
       node.stopTimers();
       await store.close();
@@ -384,7 +386,7 @@ export class Broker {
 
   private async doStop(reason: string): Promise<void> {
     const { node } = this;
-    await this.listener.close();
+    await this.closePorts();
     node.alarms.stop();
     this.ackTimeout.stop();
     await this.closeConnections(reason);
@@ -401,6 +403,10 @@ export class Broker {
     } finally {
       this.tellStopped(this.lostError);
     }
+  }
+
+  private async closePorts(): Promise<void> {
+    await Promise.all(this.listeners.map((listener) => listener.close()));
   }
 
   private async closeConnections(reason: string): Promise<void> {
@@ -423,7 +429,7 @@ export class Broker {
   private async fail(error: Error): Promise<void> {
     if (this.stopping !== null) return;
     this.stopping = (async () => {
-      await this.listener.close();
+      await this.closePorts();
       this.node.alarms.stop();
       this.ackTimeout.stop();
       for (const connection of [...this.node.connections]) connection.destroy();
@@ -432,6 +438,35 @@ export class Broker {
     })();
     await this.stopping;
     this.tellStopped(error);
+  }
+}
+
+/** The plain port and, with certificates, the one for TLS. @throws ListenError, with none of them left open */
+async function openPorts(
+  settings: Settings,
+  tls: TlsOptions | null,
+  logger: Logger,
+  onSocket: OnSocket,
+): Promise<[Listener, ...Listener[]]> {
+  const options: ListenOptions = {
+    host: settings.host,
+    port: settings.port,
+    backlog: settings.backlog,
+    noDelay: settings.tcpNoDelay,
+    keepAlive: settings.tcpKeepAlive,
+    tls: null,
+  };
+  const reports: ListenReports = {
+    onError: (error) => logger.error('cannot accept a connection', { error: error.message }),
+    onRefused: (refusal) => logger.warn('a TLS handshake failed', { ...refusal }),
+  };
+  const plain = await listen(options, onSocket, reports);
+  if (tls === null || settings.tlsPort === null) return [plain];
+  try {
+    return [plain, await listen({ ...options, port: settings.tlsPort, tls }, onSocket, reports)];
+  } catch (error) {
+    await plain.close();
+    throw error;
   }
 }
 
@@ -466,95 +501,6 @@ function checkOptions(store: unknown, users: unknown, vhosts: unknown): void {
       throw new SettingsError('each of users must have a name and a password');
     }
   }
-}
-
-function storeOf(option: BrokerOptions['store'], settings: Settings, logger: Logger, clock: Clock): Store {
-  if (typeof option === 'object') return option;
-  const log = {
-    logger,
-    clock,
-    pendingBytesHigh: settings.storePendingBytes,
-    segmentBytesMax: settings.storeSegmentBytes,
-  };
-  if (option === 'memory' || (option === undefined && settings.memory)) return memoryStore(log);
-  return openLevelStore({
-    ...log,
-    location: resolve(settings.dataDir),
-    writeBufferBytes: settings.storeWriteBufferBytes,
-    blockCacheBytes: settings.storeBlockCacheBytes,
-  });
-}
-
-function nodeOptions(settings: Settings, store: Store): NodeOptions {
-  const folder = store.info.location;
-  return {
-    name: settings.nodeName,
-    queueMemoryBytes: settings.queueMemoryBytes,
-    pagingMemoryBytes: settings.pagingMemoryBytes,
-    queueMax: settings.queueMax ?? Number.POSITIVE_INFINITY,
-    exchangeMax: settings.exchangeMax ?? Number.POSITIVE_INFINITY,
-    vhostMax: settings.vhostMax ?? Number.POSITIVE_INFINITY,
-    connectionMax: settings.connectionMax ?? Number.POSITIVE_INFINITY,
-    channelMaxPerNode: settings.channelMaxPerNode ?? Number.POSITIVE_INFINITY,
-    deliveriesPerTurn: settings.turnDeliveries,
-    loopbackUsers: settings.loopbackUsers,
-    quorumRelaxedChecks: settings.quorumRelaxedChecks,
-    alarms: {
-      memoryMaxBytes: memoryOfMachine() * settings.memoryHighWatermark,
-      diskFreeMinBytes: settings.diskFreeLimitBytes,
-      memoryUsed: () => process.memoryUsage.rss(),
-      diskFree: folder === null ? null : () => statfs(folder).then((disk) => disk.bavail * disk.bsize),
-    },
-  };
-}
-
-/** What the process may use: the container's limit where there is one. */
-function memoryOfMachine(): number {
-  const constrained = process.constrainedMemory?.() ?? 0;
-  return constrained > 0 && constrained < totalmem() ? constrained : totalmem();
-}
-
-function amqpOptions(settings: Settings): AmqpOptions {
-  return {
-    frameMax: settings.frameMax,
-    channelMax: settings.channelMax,
-    heartbeatSeconds: settings.heartbeat,
-    handshakeTimeoutMs: settings.handshakeTimeoutMs,
-    authFailureDelayMs: settings.authFailureDelayMs,
-    closeTimeoutMs: settings.closeTimeoutMs,
-    messageSizeMax: settings.maxMessageSize,
-    consumersMaxPerChannel: settings.consumerMaxPerChannel ?? Number.POSITIVE_INFINITY,
-    outgoingBytesMax: settings.outgoingBufferBytes,
-    turnReadBytes: settings.turnReadBytes,
-    strict: settings.strict,
-    anonymousUser: settings.anonymousUser,
-    serverProperties: serverProperties(settings),
-  };
-}
-
-/** What connection.start tells. Client libraries switch features on by product, version and capabilities. */
-function serverProperties(settings: Settings): FieldTable {
-  const able = [
-    'authentication_failure_close',
-    'basic.nack',
-    'connection.blocked',
-    'consumer_cancel_notify',
-    'consumer_priorities',
-    'direct_reply_to',
-    'exchange_exchange_bindings',
-    'per_consumer_qos',
-    'publisher_confirms',
-  ];
-  return tableOf({
-    capabilities: Object.fromEntries(able.map((name) => [name, true])),
-    cluster_name: settings.clusterName ?? settings.nodeName,
-    copyright: 'Copyright (c) the Leveret authors',
-    information: 'Leveret, an AMQP 0-9-1 broker. MIT licensed.',
-    leveret_version: VERSION,
-    platform: `Node.js ${process.version}`,
-    product: settings.serverProduct,
-    version: settings.serverVersion,
-  });
 }
 
 /** The default vhost and user of an empty broker, unless definitions bring users: then nobody shall come in by a well-known password. */

@@ -15,6 +15,8 @@ export interface RunningBroker {
   /** For clients on this machine, without user and password. */
   readonly address: string;
   readonly port: number;
+  /** The port it speaks TLS on; null when it does not. */
+  readonly tlsPort: number | null;
   /** Fulfilled when the broker has stopped, whoever stopped it; with the error when it had to stop by itself. */
   readonly stopped: Promise<Error | null>;
   /** Closes connections, commits, gives the folder back. */
@@ -131,6 +133,7 @@ function announce(settings: Settings, running: RunningBroker, terminal: Terminal
   logger.info(`AMQP 0-9-1 on ${everywhere ? 'every address' : settings.host}, port ${running.port}`, {
     url: running.address,
   });
+  if (running.tlsPort !== null) logger.info(`AMQP 0-9-1 over TLS on port ${running.tlsPort}`);
   if (settings.memory) {
     logger.info('everything in memory: nothing survives the stop');
   } else {

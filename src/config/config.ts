@@ -84,6 +84,46 @@ export const SETTINGS = {
     { unit: 'ms' },
   ),
 
+  // Encrypted connections.
+  tlsPort: setting(
+    'TLS',
+    orNone(integer(0, 65535)),
+    null as number | null,
+    'TCP port for AMQP 0-9-1 over TLS (amqps), beside the plain one; 5671 is usual. 0 takes any free port and logs which. Needs tlsCertificate and tlsKey.',
+  ),
+  tlsCertificate: setting(
+    'TLS',
+    orNone(text(1)),
+    null as string | null,
+    'File (PEM) with the certificate of this broker, and behind it those that lead to an authority its clients know. RabbitMQ: ssl_options.certfile.',
+  ),
+  tlsKey: setting(
+    'TLS',
+    orNone(text(1)),
+    null as string | null,
+    'File (PEM) with the key of that certificate. RabbitMQ: ssl_options.keyfile.',
+  ),
+  tlsPassphrase: setting(
+    'TLS',
+    orNone(text(1)),
+    null as string | null,
+    'Passphrase of an encrypted key. RabbitMQ: ssl_options.password.',
+    { secret: true },
+  ),
+  tlsAuthorities: setting(
+    'TLS',
+    orNone(text(1)),
+    null as string | null,
+    'File (PEM) with the authorities that sign certificates of clients; none: those that Node trusts. RabbitMQ: ssl_options.cacertfile.',
+  ),
+  tlsClientCertificates: setting(
+    'TLS',
+    oneOf('ignored', 'optional', 'required'),
+    'ignored',
+    'Whether clients show a certificate of their own. One that none of tlsAuthorities signed is refused unless ignored. RabbitMQ: ssl_options.verify, fail_if_no_peer_cert.',
+  ),
+  tlsMinVersion: setting('TLS', oneOf('1.2', '1.3'), '1.2', 'Oldest version of TLS that is spoken.'),
+
   // Who may log in.
   defaultUser: setting(
     'Users',

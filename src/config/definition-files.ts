@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { BrokerError } from '../base/errors.ts';
 import { type DefinitionsFile, readDefinitions } from '../node/definitions-file.ts';
 import { SettingsError } from './config.ts';
+import { whyUnreadable } from './unreadable.ts';
 
 /** A definitions file that was read. */
 export interface DefinitionSource {
@@ -50,12 +51,5 @@ function filesAt(path: string): string[] {
 }
 
 function unreadable(path: string, error: unknown): SettingsError {
-  const { code, message } = error as NodeJS.ErrnoException;
-  const why =
-    code === 'ENOENT'
-      ? 'there is no such file'
-      : code === 'EACCES'
-        ? 'this user may not read it'
-        : message.replace(/\s+/g, ' ');
-  return new SettingsError(`cannot read the definitions file ${path}: ${why}`);
+  return new SettingsError(`cannot read the definitions file ${path}: ${whyUnreadable(error)}`);
 }

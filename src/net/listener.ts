@@ -1,11 +1,13 @@
-// TCP accept: binds an address and hands over each connection as a stream of bytes with the facts about its two ends.
-// The only place that knows node:net. Knows no protocol: what arrives is a Duplex, so that TLS, a WebSocket or a test pair can
-// stand in for a TCP socket without anyone noticing.
+// TCP and TLS accept: binds an address and hands over each connection as a stream of bytes with the facts about its two ends.
+// With tls.ts the only place that knows node:net. Knows no protocol: what arrives is a Duplex, so that TLS, a WebSocket or a test
+// pair can stand in for a TCP socket without anyone noticing.
 // Invariant: once `close()` was called, nobody is handed over any more; connections handed over before live on.
 
-import { createServer, isIPv6, type Server, type Socket } from 'node:net';
+import { createServer, isIPv6, type Server, type ServerOpts, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
 import { ReadBuffer } from './read-buffer.ts';
+import { createTlsServer, type TlsFacts, type TlsOptions, type TlsRefusal, tlsFacts } from './tls.ts';
 
 /** What is known of a connection before its first byte. Addresses are plain: IPv4 never appears as `::ffff:1.2.3.4`. */
 export interface PeerFacts {
@@ -17,14 +19,6 @@ export interface PeerFacts {
   readonly loopback: boolean;
   /** Facts of the TLS session; null on a plain connection. */
   readonly tls: TlsFacts | null;
-}
-
-/** What TLS tells about a peer. */
-export interface TlsFacts {
-  readonly protocol: string;
-  readonly cipher: string;
-  /** Distinguished name of the client's certificate; null when it showed none. */
-  readonly subject: string | null;
 }
 
 /** Where to listen. */
@@ -39,6 +33,16 @@ export interface ListenOptions {
   readonly noDelay: boolean;
   /** Let the system probe silent peers. */
   readonly keepAlive: boolean;
+  /** Certificates of a port that speaks TLS; null for plain TCP. */
+  readonly tls: TlsOptions | null;
+}
+
+/** What a listener tells besides connections. */
+export interface ListenReports {
+  /** A connection could not be accepted (no file descriptors left, say); the listener goes on. */
+  readonly onError?: (error: Error) => void;
+  /** A client did not get through its TLS handshake. */
+  readonly onRefused?: (refusal: TlsRefusal) => void;
 }
 
 /**
@@ -74,33 +78,40 @@ export class ListenError extends Error {
 const KEEP_ALIVE_DELAY_MS = 60_000;
 
 /**
- * Opens a port and hands every connection to `onSocket`. A failure to accept one connection (no file descriptors left, say) is
- * not fatal; `onError` hears of it.
+ * Opens a port and hands every connection to `onSocket`, one with TLS when its handshake is done.
  * @throws ListenError
  */
 export async function listen(
   options: ListenOptions,
   onSocket: OnSocket,
-  onError: (error: Error) => void = () => {},
+  { onError = () => {}, onRefused = () => {} }: ListenReports = {},
 ): Promise<Listener> {
-  const server = createServer({
+  const serverOptions = {
     allowHalfOpen: true,
     noDelay: options.noDelay,
     keepAlive: options.keepAlive,
     keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
-  });
-  const readBuffer = new ReadBuffer();
+  };
   let closed = false;
-  server.on('connection', (accepted: Socket) => {
-    const peer = peerFacts(accepted);
+  const handOver = (accepted: Socket, facts: TlsFacts | null, takeOver: () => Socket): void => {
+    const peer = peerFacts(accepted, facts);
     // A peer that is gone already has no address; and one accepted just before close() is not served any more.
     if (peer === null || closed) {
       accepted.on('error', () => {});
       accepted.destroy();
       return;
     }
-    onSocket(readBuffer.takeOver(accepted), peer);
-  });
+    onSocket(takeOver(), peer);
+  };
+  const { server, endUnfinished } =
+    options.tls === null
+      ? plainServer(serverOptions, handOver)
+      : createTlsServer(
+          serverOptions,
+          options.tls,
+          (socket: TLSSocket) => handOver(socket, tlsFacts(socket), () => socket),
+          onRefused,
+        );
   await bind(server, options);
   server.on('error', onError);
 
@@ -113,6 +124,7 @@ export async function listen(
     close: () => {
       if (closed) return Promise.resolve();
       closed = true;
+      endUnfinished();
       // The handle, and with it the port, is given back at once; the callback would wait for the connections too.
       server.close();
       return new Promise((resolve) => setImmediate(resolve));
@@ -125,6 +137,17 @@ export function formatAddress(host: string, port: number): string {
   return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
+type HandOver = (accepted: Socket, facts: null, takeOver: () => Socket) => void;
+
+function plainServer(options: ServerOpts, handOver: HandOver): { server: Server; endUnfinished: () => void } {
+  const readBuffer = new ReadBuffer();
+  const server = createServer(options);
+  server.on('connection', (accepted: Socket) =>
+    handOver(accepted, null, () => readBuffer.takeOver(accepted)),
+  );
+  return { server, endUnfinished: () => {} };
+}
+
 async function bind(server: Server, options: ListenOptions): Promise<void> {
   try {
     await listenOnce(server, options.host, options);
@@ -132,11 +155,11 @@ async function bind(server: Server, options: ListenOptions): Promise<void> {
     const { code } = error as NodeJS.ErrnoException;
     const noIPv6 = code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL' || code === 'EINVAL';
     if (options.host !== '::' || !noIPv6)
-      throw forPeople(error as NodeJS.ErrnoException, options.host, options.port);
+      throw forPeople(error as NodeJS.ErrnoException, options.host, options);
     try {
       await listenOnce(server, '0.0.0.0', options);
     } catch (second) {
-      throw forPeople(second as NodeJS.ErrnoException, '0.0.0.0', options.port);
+      throw forPeople(second as NodeJS.ErrnoException, '0.0.0.0', options);
     }
   }
 }
@@ -153,12 +176,17 @@ function listenOnce(server: Server, host: string, { port, backlog }: ListenOptio
 }
 
 /** A line that says what to do, instead of `listen EADDRINUSE: address already in use`. */
-function forPeople(error: NodeJS.ErrnoException, host: string, port: number): ListenError {
+function forPeople(
+  error: NodeJS.ErrnoException,
+  host: string,
+  { port, tls }: Pick<ListenOptions, 'port' | 'tls'>,
+): ListenError {
   const code = error.code ?? 'UNKNOWN';
+  const flag = tls === null ? '--port' : '--tls-port';
   const where = host === '::' || host === '0.0.0.0' ? `port ${port}` : `port ${port} on ${host}`;
   const message: Record<string, string> = {
-    EADDRINUSE: `${where} is in use: another broker may be running; choose another with --port`,
-    EACCES: `${where} may not be opened by this user: ports below 1024 often need rights; choose another with --port`,
+    EADDRINUSE: `${where} is in use: another broker may be running; choose another with ${flag}`,
+    EACCES: `${where} may not be opened by this user: ports below 1024 often need rights; choose another with ${flag}`,
     EADDRNOTAVAIL: `${host} is not an address of this machine; choose another with --host`,
     ENOTFOUND: `the host name ${host} is not known; choose another with --host`,
     EAI_AGAIN: `the host name ${host} could not be looked up; choose another with --host`,
@@ -167,7 +195,7 @@ function forPeople(error: NodeJS.ErrnoException, host: string, port: number): Li
   return new ListenError(message[code] ?? `cannot listen on ${where}: ${error.message}`, code, error);
 }
 
-function peerFacts(socket: Socket): PeerFacts | null {
+function peerFacts(socket: Socket, tls: TlsFacts | null): PeerFacts | null {
   const { remoteAddress, remotePort, localAddress, localPort } = socket;
   if (remoteAddress === undefined || remotePort === undefined) return null;
   const remote = plainAddress(remoteAddress);
@@ -177,7 +205,7 @@ function peerFacts(socket: Socket): PeerFacts | null {
     localAddress: plainAddress(localAddress ?? ''),
     localPort: localPort ?? 0,
     loopback: isLoopback(remote),
-    tls: null,
+    tls,
   };
 }
 

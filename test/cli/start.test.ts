@@ -27,6 +27,7 @@ function deferred<T>(): Deferred<T> {
 class FakeBroker implements RunningBroker, BrokerStarter {
   address = 'amqp://127.0.0.1:5672';
   port = 5672;
+  tlsPort: number | null = null;
   options: Settings | null = null;
   stops = 0;
   started = deferred<void>();

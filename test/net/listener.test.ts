@@ -12,7 +12,14 @@ import {
   type PeerFacts,
 } from '../../src/net/listener.ts';
 
-const OPTIONS: ListenOptions = { host: '127.0.0.1', port: 0, backlog: 16, noDelay: true, keepAlive: true };
+const OPTIONS: ListenOptions = {
+  host: '127.0.0.1',
+  port: 0,
+  backlog: 16,
+  noDelay: true,
+  keepAlive: true,
+  tls: null,
+};
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
