@@ -110,7 +110,7 @@ export async function listen(
           serverOptions,
           options.tls,
           (socket: TLSSocket) => handOver(socket, tlsFacts(socket), () => socket),
-          onRefused,
+          ({ remoteAddress, reason }) => onRefused({ remoteAddress: plainAddress(remoteAddress), reason }),
         );
   await bind(server, options);
   server.on('error', onError);
