@@ -2,6 +2,7 @@
 // Owns the socket. Knows no workload: a workload reads the counters and is called once per chunk through `onProgress`.
 
 import { connect, type Socket } from 'node:net';
+import { connect as connectSecurely } from 'node:tls';
 import type { ConfirmWindow } from './confirms.ts';
 import { Scanner, type ScannerSink } from './scanner.ts';
 import * as wire from './wire.ts';
@@ -13,19 +14,23 @@ export interface Address {
   readonly user: string;
   readonly password: string;
   readonly vhost: string;
+  /** Speaks TLS there; whose certificate it is does not matter to a benchmark. */
+  readonly tls: boolean;
 }
 
-/** Reads `amqp://user:password@host:port/vhost`. @throws Error for other schemes */
+/** Reads `amqp://user:password@host:port/vhost`, or `amqps://…`. @throws Error for other schemes */
 export function parseAddress(url: string): Address {
   const parts = new URL(url);
-  if (parts.protocol !== 'amqp:') throw new Error(`${url}: the generator speaks plain amqp:// only`);
+  const tls = parts.protocol === 'amqps:';
+  if (parts.protocol !== 'amqp:' && !tls) throw new Error(`${url}: the generator speaks amqp and amqps only`);
   const path = decodeURIComponent(parts.pathname);
   return {
     host: parts.hostname,
-    port: parts.port === '' ? 5672 : Number(parts.port),
+    port: parts.port === '' ? (tls ? 5671 : 5672) : Number(parts.port),
     user: parts.username === '' ? 'guest' : decodeURIComponent(parts.username),
     password: parts.password === '' ? 'guest' : decodeURIComponent(parts.password),
     vhost: path.length > 1 ? path.slice(1) : '/',
+    tls,
   };
 }
 
@@ -76,10 +81,16 @@ export class Link implements ScannerSink {
   private constructor(address: Address, options: LinkOptions) {
     this.scanner = new Scanner(this);
     this.onFailure = options.onFailure ?? null;
-    const buffer = Buffer.allocUnsafeSlow(options.readBytes ?? 262_144);
-    this.socket = connect({
-      host: address.host,
-      port: address.port,
+    this.socket = address.tls ? this.dialSecurely(address) : this.dial(address, options.readBytes ?? 262_144);
+    this.socket.on('error', (error) => this.fail(error));
+    this.socket.on('close', () => this.fail(new Error('the broker closed the connection')));
+  }
+
+  private dial({ host, port }: Address, readBytes: number): Socket {
+    const buffer = Buffer.allocUnsafeSlow(readBytes);
+    return connect({
+      host,
+      port,
       noDelay: true,
       onread: {
         buffer,
@@ -89,8 +100,14 @@ export class Link implements ScannerSink {
         },
       },
     });
-    this.socket.on('error', (error) => this.fail(error));
-    this.socket.on('close', () => this.fail(new Error('the broker closed the connection')));
+  }
+
+  /** TLS gives what it decrypted in buffers of its own. */
+  private dialSecurely({ host, port }: Address): Socket {
+    const socket = connectSecurely({ host, port, rejectUnauthorized: false });
+    socket.setNoDelay(true);
+    socket.on('data', (chunk: Buffer) => this.onChunk(chunk, chunk.length));
+    return socket;
   }
 
   /** Connects and opens a connection, without a channel. */

@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util';
 import { generate, machineFacts } from './generate.ts';
 import { describeFolder } from './profile.ts';
 import { type Row, table } from './report.ts';
-import { OtherBroker, OwnBroker, ROOT, type Target } from './target.ts';
+import { freePort, OtherBroker, OwnBroker, ROOT, type Target, TlsTarget } from './target.ts';
 import type { Job } from './worker.ts';
 import { type RunResult, WORKLOADS } from './workloads.ts';
 
@@ -23,6 +23,7 @@ const HELP = `npm run bench -- [options]
   --against-pid PID   its process, when it cannot be found by its port
   --dist DIR          another build of our broker instead of dist
   --against-dist DIR  measure that build of our broker too, in turn with the first: before and after a change
+  --tls               measure our broker over TLS too, in turn with its plain port; not with --not-ours
   --not-ours          leave our broker out
   --node-flags="…"    flags for our broker's node, such as --cpu-prof
   --broker-flags="…"  flags for 'leveret start'
@@ -62,6 +63,7 @@ async function main(): Promise<void> {
       'against-pid': { type: 'string' },
       dist: { type: 'string' },
       'against-dist': { type: 'string' },
+      tls: { type: 'boolean', default: false },
       'not-ours': { type: 'boolean', default: false },
       'node-flags': { type: 'string' },
       'broker-flags': { type: 'string' },
@@ -93,7 +95,16 @@ async function main(): Promise<void> {
   try {
     if (!flags['not-ours']) {
       const dist = flags.dist === undefined ? {} : { dist: flags.dist };
-      targets.push(await OwnBroker.start({ ...own, nodeFlags, ...dist }));
+      const tlsPort = flags.tls ? await freePort() : null;
+      const tlsFlags = tlsPort === null ? [] : TlsTarget.flags(tlsPort);
+      const broker = await OwnBroker.start({
+        ...own,
+        nodeFlags,
+        flags: [...own.flags, ...tlsFlags],
+        ...dist,
+      });
+      targets.push(broker);
+      if (tlsPort !== null) targets.push(new TlsTarget(broker, tlsPort));
     }
     if (flags['against-dist'] !== undefined) {
       targets.push(
@@ -117,7 +128,7 @@ async function main(): Promise<void> {
 
 /** Ours by the name it was started under, as it greets clients with the name of the product it stands in for. */
 function columnLabel(result: RunResult, target: Target): string {
-  if (target instanceof OwnBroker) return target.label;
+  if (target instanceof OwnBroker || target instanceof TlsTarget) return target.label;
   return `${result.product} ${result.version}`.trim() || target.label;
 }
 

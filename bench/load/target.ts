@@ -168,6 +168,34 @@ export class OwnBroker implements Target {
   }
 }
 
+/** The certificate of the tests, which is as dear to check as any other. */
+const CERTIFICATES = join(ROOT, 'test', 'fixtures', 'tls');
+
+/** The TLS port of a broker of ours, as a target of its own beside the plain one. */
+export class TlsTarget implements Target {
+  readonly label = 'Leveret, TLS';
+  readonly address: Address;
+  private readonly broker: OwnBroker;
+
+  /** @param port of a broker that was started with `flags(port)` */
+  constructor(broker: OwnBroker, port: number) {
+    this.broker = broker;
+    this.address = parseAddress(`amqps://127.0.0.1:${port}`);
+  }
+
+  static flags(port: number): string[] {
+    const [certificate, key] = [join(CERTIFICATES, 'broker.pem'), join(CERTIFICATES, 'broker-key.pem')];
+    return ['--tls-port', String(port), '--tls-certificate', certificate, '--tls-key', key];
+  }
+
+  pids(): readonly number[] {
+    return this.broker.pids();
+  }
+
+  /** The broker behind it is stopped by whoever started it. */
+  async stop(): Promise<void> {}
+}
+
 /** A broker that runs already. */
 export class OtherBroker implements Target {
   readonly label: string;
