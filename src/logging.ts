@@ -11,6 +11,9 @@ export type LogLevel = 'error' | 'warn' | 'info' | 'debug' | 'silent';
 /** `pretty` for people, `json` for machines: one object a line. */
 export type LogFormat = 'pretty' | 'json';
 
+/** Levels by importance: one is written when its number is no greater than that of the least important one. */
+const RANKS: Readonly<Record<LogLevel, number>> = { silent: 0, error: 1, warn: 2, info: 3, debug: 4 };
+
 /** How to log. */
 export interface LoggingOptions {
   readonly level: LogLevel;
@@ -49,8 +52,10 @@ export function createLogger(options: LoggingOptions): ClosableLogger {
   // A broken pipe on standard output must not bring the broker down.
   logger.on('error', () => {});
   let closing: Promise<void> | null = null;
-  const write = (level: string, message: string, fields?: LogFields): void => {
-    if (closing === null) logger.log({ level, message, fields });
+  // winston asks for the level only once a line is made, which is a twentieth of what a short connection costs (measured: bench churn).
+  const least = RANKS[options.level];
+  const write = (level: Exclude<LogLevel, 'silent'>, message: string, fields?: LogFields): void => {
+    if (RANKS[level] <= least && closing === null) logger.log({ level, message, fields });
   };
   return {
     error: (message, fields) => write('error', message, fields),

@@ -146,12 +146,15 @@ export class Handshake {
         throw new AmqpError(COMMAND_INVALID, `${this.mechanism}: ${step.why}`, 0);
       case 'user':
         return this.onLogin(login.withoutPassword(step.user, address));
-      case 'credentials':
+      case 'credentials': {
+        const known = login.withKnownPassword(step.user, step.password, address);
+        if (known !== null) return this.onLogin(known);
         connection.waitFor(
           login.withPassword(step.user, step.password, address),
           (result) => this.onLogin(result),
           (why) => this.onLogin({ user: null, why }),
         );
+      }
     }
   }
 

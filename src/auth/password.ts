@@ -141,18 +141,26 @@ export class PasswordVerifier {
    * @throws BrokerError resource-error (as a rejection) when too many checks wait already
    */
   verifyPassword(user: PasswordOwner | null, password: string): Promise<boolean> {
+    if (this.isKnownRight(user, password)) return RIGHT;
     const hash = user?.passwordHash ?? null;
-    if (user === null || hash === null || password === '') return this.#fail(user?.name ?? '', password);
-    if (user.hashingAlgorithm !== SCRYPT) {
-      if (matchesSalted(hash, user.hashingAlgorithm, password)) return RIGHT;
-      return this.#fail(user.name, password);
-    }
+    if (user === null || hash === null || password === '' || user.hashingAlgorithm !== SCRYPT)
+      return this.#fail(user?.name ?? '', password);
     const memory = this.#memoryOf(user.name, hash, password);
-    if (this.#recall(memory)) return RIGHT;
     return this.#once(memory, hash, password).then((right) => {
       if (right) this.#remember(memory);
       return right;
     });
+  }
+
+  /**
+   * True when `password` is the user's and no slow check is needed to know it. False says nothing: ask `verifyPassword`, which takes its
+   * time to say no.
+   */
+  isKnownRight(user: PasswordOwner | null, password: string): boolean {
+    const hash = user?.passwordHash ?? null;
+    if (user === null || hash === null || password === '') return false;
+    if (user.hashingAlgorithm !== SCRYPT) return matchesSalted(hash, user.hashingAlgorithm, password);
+    return this.#recall(this.#memoryOf(user.name, hash, password));
   }
 
   /** Takes the time of a slow check and says no. */

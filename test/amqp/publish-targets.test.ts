@@ -236,6 +236,16 @@ describe('connection.update-secret', () => {
 });
 
 describe('a login', () => {
+  it('with a password that is known to be right is over at once, and reading never stops for it', async () => {
+    const world = await openWorld();
+    const { login } = world.node;
+    login.withPassword = () => Promise.reject(new Error('nobody should ask'));
+    login.withKnownPassword = (name) => login.withoutPassword(name, '127.0.0.1');
+    const peer = await world.client();
+    expect(peer.connection.state).toBe('running');
+    expect(world.lines('warn')).toEqual([]);
+  });
+
   it('that cannot be checked is refused like a wrong one, and is no bug', async () => {
     const world = await openWorld();
     world.node.login.withPassword = () => Promise.reject(new Error('too many password checks are waiting'));

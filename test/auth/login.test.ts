@@ -37,6 +37,17 @@ describe('login', () => {
     expect(login.withoutPassword('guest', null).user?.name).toBe('guest');
   });
 
+  it('lets a known password in at once, by the same rules, and says nothing of others', () => {
+    const { users, login } = setUp();
+    expect(login.withKnownPassword('u', 'secret', '10.0.0.1')).toEqual({ user: users.get('u'), why: null });
+    expect(login.withKnownPassword('u', 'wrong', '10.0.0.1')).toBeNull();
+    expect(login.withKnownPassword('nobody', 'secret', null)).toBeNull();
+    expect(login.withKnownPassword('guest', 'guest', '10.0.0.1')).toEqual({
+      user: null,
+      why: "user 'guest' can only connect via localhost",
+    });
+  });
+
   it('does not let in a user that was deleted while its password was checked', async () => {
     const { users, login } = setUp();
     const pending = login.withPassword('u', 'secret', null);

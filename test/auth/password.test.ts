@@ -90,6 +90,22 @@ describe('passwords', () => {
     expect(verifier.derivations).toBe(1);
   });
 
+  it('knows at once only what needs no slow check: fast hashes, and passwords that were right before', async () => {
+    const verifier = new PasswordVerifier();
+    const user = await owner('secret');
+    expect(verifier.isKnownRight(user, 'secret')).toBe(false);
+    await verifier.verifyPassword(user, 'secret');
+    expect(verifier.isKnownRight(user, 'secret')).toBe(true);
+    expect(verifier.isKnownRight(user, 'wrong')).toBe(false);
+    expect(verifier.isKnownRight({ ...user, name: 'other' }, 'secret')).toBe(false);
+    const fast = await owner('secret', 'rabbit_password_hashing_sha256');
+    expect(verifier.isKnownRight(fast, 'secret')).toBe(true);
+    expect(verifier.isKnownRight(fast, 'wrong')).toBe(false);
+    expect(verifier.isKnownRight(fast, '')).toBe(false);
+    expect(verifier.isKnownRight(null, 'secret')).toBe(false);
+    expect(verifier.derivations).toBe(1);
+  });
+
   it('forgets the old password the moment it is changed', async () => {
     const verifier = new PasswordVerifier();
     const before = await owner('old');
