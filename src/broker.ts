@@ -4,6 +4,7 @@
 
 import { AckTimeout } from './amqp/ack-timeout.ts';
 import { Connection } from './amqp/connection.ts';
+import { SharedTargets } from './amqp/publish-targets.ts';
 import { userFromImport } from './auth/definitions.ts';
 import { hashPasswordFast } from './auth/password.ts';
 import { type Clock, systemClock } from './base/clock.ts';
@@ -194,9 +195,10 @@ export class Broker {
       await makeGiven(node, settings, users, vhosts);
       const amqp = amqpOptions(settings);
       const pool = new ChunkPool();
+      const targets = new SharedTargets();
       const ackTimeout = new AckTimeout(node, settings.consumerTimeoutMs ?? Number.POSITIVE_INFINITY);
       listeners = await openPorts(settings, tls, logger, (stream, peer) => {
-        const connection = new Connection(stream, peer, node, amqp, pool);
+        const connection = new Connection(stream, peer, node, amqp, pool, targets);
         ackTimeout.watch(connection);
         void connection.gone.then(() => ackTimeout.forget(connection));
       });

@@ -10,11 +10,11 @@ import { describeFolder } from './profile.ts';
 import { type Row, table } from './report.ts';
 import { freePort, OtherBroker, OwnBroker, ROOT, type Target, TlsTarget } from './target.ts';
 import type { Job } from './worker.ts';
-import { type RunResult, WORKLOADS } from './workloads.ts';
+import { isWorkload, type RunResult, WORKLOADS } from './workloads.ts';
 
 const HELP = `npm run bench -- [options]
 
-  --only a,b          these workloads only (see below)
+  --only a,b          these workloads only (see below), or points of a sweep: queues@1000
   --rounds N          runs of each workload and broker; the table shows the median (3)
   --seconds N         length of a measured window (5)
   --warmup N          seconds before it (1)
@@ -46,7 +46,7 @@ function chosen(only: string | undefined): string[] {
   if (only === undefined) return WORKLOADS.filter((each) => each.standard).map((each) => each.name);
   const names = only.split(',').map((name) => name.trim());
   for (const name of names) {
-    if (!WORKLOADS.some((each) => each.name === name)) throw new Error(`no workload '${name}'; see --list`);
+    if (!isWorkload(name)) throw new Error(`no workload '${name}'; see --list`);
   }
   return names;
 }

@@ -419,19 +419,25 @@ export const WORKLOADS: readonly Workload[] = [
   },
 ];
 
-/** The workload of a name; `sweep@value` is one point of a sweep. @throws Error when there is none */
-function workloadOf(name: string): Pick<Workload, 'run'> {
+/** The workload of a name; `sweep@value` is one point of a sweep. Null when there is none. */
+function workloadOf(name: string): Pick<Workload, 'run'> | null {
   const workload = WORKLOADS.find((each) => each.name === name);
   if (workload !== undefined) return workload;
   const [sweepName, value] = name.split('@');
   const sweep = SWEEPS.find((each) => each.name === sweepName);
-  if (sweep === undefined || value === undefined) throw new Error(`no workload '${name}'`);
+  if (sweep === undefined || !/^\d+$/.test(value ?? '')) return null;
   return { run: (bench) => sweep.run(bench, Number(value)) };
+}
+
+/** Whether `runWorkload` knows the name. */
+export function isWorkload(name: string): boolean {
+  return workloadOf(name) !== null;
 }
 
 /** Runs one workload in this process. @throws Error when the name is unknown or the broker ends a link */
 export async function runWorkload(name: string, options: RunOptions): Promise<RunResult> {
   const workload = workloadOf(name);
+  if (workload === null) throw new Error(`no workload '${name}'`);
   const bench = new Bench(options, name);
   try {
     const metrics = await workload.run(bench);

@@ -50,7 +50,7 @@ import { Heartbeat, type HeartbeatPeer } from './heartbeat.ts';
 import { Input } from './input.ts';
 import type { AmqpOptions } from './options.ts';
 import { Output } from './output.ts';
-import { PublishTargets } from './publish-targets.ts';
+import type { PublishTargets, SharedTargets } from './publish-targets.ts';
 import type { ReadGate } from './read-gate.ts';
 
 /**
@@ -99,7 +99,6 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   readonly writer: FrameWriter;
   readonly brakes: Brakes;
   readonly channels: ChannelTable;
-  readonly targets = new PublishTargets();
   readonly gone: Promise<void>;
   readonly connectedAt: number;
 
@@ -116,6 +115,9 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   private readonly stream: Duplex;
   private handshake: Handshake | null;
   private openVHost: VHost | null = null;
+  private readonly sharedTargets: SharedTargets;
+  /** Null before the connection is open. */
+  private joinedTargets: PublishTargets | null = null;
   private heartbeat: Heartbeat | null = null;
   private readonly deadline = new Timer(() => this.onDeadline());
   private tornDown = false;
@@ -125,8 +127,16 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   private controlMethod = 0;
   private onGone: () => void = () => {};
 
-  constructor(stream: Duplex, peer: PeerFacts, node: BrokerNode, options: AmqpOptions, pool: ChunkPool) {
+  constructor(
+    stream: Duplex,
+    peer: PeerFacts,
+    node: BrokerNode,
+    options: AmqpOptions,
+    pool: ChunkPool,
+    targets: SharedTargets,
+  ) {
     this.stream = stream;
+    this.sharedTargets = targets;
     this.peer = peer;
     this.node = node;
     this.options = options;
@@ -171,6 +181,11 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   /** The vhost of an open connection. */
   get vhost(): VHost {
     return this.openVHost!;
+  }
+
+  /** What publishes of an open connection mean. */
+  get targets(): PublishTargets {
+    return this.joinedTargets!;
   }
 
   get vhostName(): string {
@@ -342,6 +357,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
   opened(vhost: VHost): void {
     this.become('running');
     this.openVHost = vhost;
+    this.joinedTargets = this.sharedTargets.join(vhost, this.username);
     this.handshake = null;
     this.node.limits.connectionOpened(this.username, vhost);
     this.node.wheel.clear(this.deadline);
@@ -542,6 +558,7 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     if (this.openVHost !== null) {
       this.node.limits.connectionClosed(this.username, this.openVHost);
       this.openVHost.removeQueuesOf(this);
+      this.sharedTargets.leave(this.targets);
       this.node.turn.request();
     }
     this.gate.end();

@@ -1,7 +1,14 @@
 // What is remembered of a publish holds only as long as permissions and topology stand; and a login that changes under way.
 
 import { describe, expect, it } from 'vitest';
-import { PublishTargets } from '../../src/amqp/publish-targets.ts';
+import {
+  PublishTargets,
+  SharedTargets,
+  TARGETS_MAX,
+  TARGETS_MIN,
+  TARGETS_OF_ALL_MAX,
+} from '../../src/amqp/publish-targets.ts';
+import type { VHost } from '../../src/node/vhost.ts';
 import { SeededRandom } from '../support/faulty-engine.ts';
 import { type Fields, method, openWorld, type Peer, publish, type World } from './world.ts';
 
@@ -141,6 +148,100 @@ describe('a publish that was seen before', () => {
     expect(find({ exchange: 'a', routingKey: 'bc', ticket: 7 })).toBe(
       find({ exchange: 'a', routingKey: 'bc' }),
     );
+  });
+});
+
+describe('what is remembered of publishes', () => {
+  const vhost = (): VHost => ({ generation: 1 }) as unknown as VHost;
+  const octetsOf = (routingKey: string): Buffer => method(1, 'basic.publish', { exchange: '', routingKey });
+  const find = (targets: PublishTargets, octets: Buffer) => targets.find(octets, 7, octets.length - 1);
+  const publishOf = (targets: PublishTargets, routingKey: string) => find(targets, octetsOf(routingKey));
+  /** From the second time on. */
+  const remember = (targets: PublishTargets, routingKey: string) => {
+    publishOf(targets, routingKey);
+    return publishOf(targets, routingKey);
+  };
+
+  it('is there again for as many keys as the limit says, whatever their order', () => {
+    const targets = new PublishTargets();
+    const keys = Array.from({ length: TARGETS_MAX }, (_, i) => octetsOf(`site${i % 100}.unit${i}.state`));
+    for (let round = 0; round < 2; round++) for (const key of keys) find(targets, key);
+    // Of those that share a place with others when they come for the first time, some are known some rounds later.
+    for (let round = 0; round < 8; round++) for (const key of keys) find(targets, key);
+    const known = keys.map((key) => find(targets, key));
+    const again = keys.filter((key, i) => find(targets, key) === known[i]).length;
+    expect(again).toBeGreaterThan(keys.length * 0.98);
+    for (const key of keys) expect(find(targets, key).address.wire).toEqual(key.subarray(13, -2));
+  });
+
+  it('takes no memory for keys that come once each', () => {
+    const targets = new PublishTargets();
+    for (let i = 0; i < 5_000; i++) publishOf(targets, `reply-${i}`);
+    expect(targets.count).toBeLessThan(10);
+  });
+
+  it('is never more than the limit for one user, and little for each of very many', () => {
+    const shared = new SharedTargets();
+    const host = vhost();
+    const keys = Array.from({ length: 2.5 * TARGETS_MAX }, (_, i) => octetsOf(`key-${i}`));
+    for (let user = 0; user < 10; user++) {
+      const targets = shared.join(host, `user ${user}`);
+      for (const key of keys) {
+        find(targets, key);
+        find(targets, key);
+      }
+      expect(targets.count).toBeLessThanOrEqual(2 * TARGETS_MAX);
+    }
+    expect(shared.count).toBeGreaterThan(TARGETS_OF_ALL_MAX / 2);
+    expect(shared.count).toBeLessThanOrEqual(TARGETS_OF_ALL_MAX + 10 * 2 * TARGETS_MIN);
+  });
+
+  it('keeps what is used while others come and go', () => {
+    const targets = new PublishTargets();
+    const used = remember(targets, 'used');
+    const passing = Array.from({ length: 3 * TARGETS_MAX }, (_, i) => octetsOf(`passing-${i}`));
+    passing.forEach((octets, i) => {
+      find(targets, octets);
+      find(targets, octets);
+      if (i % 1_000 === 0) expect(publishOf(targets, 'used')).toBe(used);
+    });
+    expect(publishOf(targets, 'used')).toBe(used);
+  });
+
+  it('is shared by the connections of one user in one vhost, and forgotten with the last of them', () => {
+    const shared = new SharedTargets();
+    const host = vhost();
+    const first = shared.join(host, 'alice');
+    const second = shared.join(host, 'alice');
+    expect(second).toBe(first);
+    expect(shared.join(host, 'bob')).not.toBe(first);
+    expect(shared.join(vhost(), 'alice')).not.toBe(first);
+    const target = remember(first, 'k');
+    shared.leave(first);
+    expect(publishOf(second, 'k')).toBe(target);
+    shared.leave(second);
+    expect(shared.count).toBe(0);
+    expect(publishOf(shared.join(host, 'alice'), 'k')).not.toBe(target);
+  });
+
+  it('lets go of queues that are gone, though nobody publishes to them any more', async () => {
+    const world = await openWorld();
+    const peer = await world.client();
+    const other = await world.client();
+    await other.send(method(1, 'queue.declare', { queue: 'brief', exclusive: true }));
+    await peer.send(method(1, 'queue.declare', { queue: 'q' }));
+    for (let i = 0; i < 3; i++) await peer.send(publish(1, '', 'brief', 'x'), publish(1, '', 'q', 'x'));
+    const targets = world.targets.join(world.vhost, 'guest');
+    const routes = () =>
+      ['brief', 'q'].map((key) => publishOf(targets, key)).filter(({ route }) => route !== null).length;
+    expect(routes()).toBe(2);
+    await other.break();
+    await world.settle();
+    expect(routes()).toBe(0);
+    await peer.send(publish(1, '', 'q', 'x'));
+    expect(routes()).toBe(1);
+    expect(world.queue('q').messageCount).toBe(4);
+    world.targets.leave(targets);
   });
 });
 

@@ -8,6 +8,7 @@ import { afterEach } from 'vitest';
 import { type Fields, method, PROTOCOL_HEADER } from '../../conformance/support/raw-client.ts';
 import { Connection } from '../../src/amqp/connection.ts';
 import type { AmqpOptions } from '../../src/amqp/options.ts';
+import { SharedTargets } from '../../src/amqp/publish-targets.ts';
 import { hashPasswordFast } from '../../src/auth/password.ts';
 import { FakeClock } from '../../src/base/fake-clock.ts';
 import type { LogFields, Logger } from '../../src/base/logger.ts';
@@ -273,6 +274,7 @@ export class World {
   readonly clock: FakeClock;
   readonly amqp: AmqpOptions;
   readonly pool = new ChunkPool();
+  readonly targets = new SharedTargets();
   readonly logged: LogLine[];
   /** Runs that the turn has asked for. */
   private readonly scheduled: (() => void)[];
@@ -386,7 +388,11 @@ export class World {
       tls: null,
       ...facts,
     };
-    return new Peer(this, socket, new Connection(socket, peer, this.node, this.amqp, this.pool));
+    return new Peer(
+      this,
+      socket,
+      new Connection(socket, peer, this.node, this.amqp, this.pool, this.targets),
+    );
   }
 
   /** An open connection with these channels. */
@@ -425,6 +431,7 @@ export class World {
     check('open connections', node.limits.connections);
     check('channels', node.limits.channels);
     check('timers', node.wheel.size);
+    check('publish targets', this.targets.count);
     check('reply queues', node.replies.size);
     for (const queue of this.vhost.queues.values()) {
       check(`consumers of ${queue.name}`, queue.consumerCount);
