@@ -37,7 +37,7 @@ const name = (text: string): string => `bench.fairness.${process.pid}.${text}`;
 export const DISTURBANCES: Readonly<
   Record<string, { title: string; begin(address: Address, backlog: number): Promise<void> }>
 > = {
-  nothing: { title: 'an idle broker', begin: async () => {} },
+  nothing: { title: 'nobody', begin: async () => {} },
   flood: {
     title: 'a publisher that nothing but the socket holds back, and its consumer',
     begin: async (address) => {

@@ -69,6 +69,20 @@ export function usageOf(pids: readonly number[]): Usage | null {
   return found ? { cpuSeconds: ticks / TICKS, residentBytes } : null;
 }
 
+/** Seconds for which the main thread of a process was ready to run and had no core; NaN when that cannot be read. */
+export function waitedSeconds(pid: number): number {
+  // Time on a core, time waited for one, both in nanoseconds; times given a core (Documentation/scheduler/sched-stats of Linux).
+  const fields = read(`/proc/${pid}/task/${pid}/schedstat`)?.split(' ');
+  return fields === undefined ? Number.NaN : Number(fields[1]) / 1e9;
+}
+
+/** True for a process that was started under a real-time policy (chrt). */
+export function isRealTime(pid: number): boolean {
+  // policy: field 41 of proc(5).
+  const policy = statFields(pid)?.[38];
+  return policy === '1' || policy === '2';
+}
+
 /** CPU seconds of the whole machine, or null. */
 export function machineUsage(): MachineUsage | null {
   const line = read('/proc/stat')?.split('\n', 1)[0];

@@ -31,8 +31,8 @@ export const BODY_MAX = 536_870_912;
 const ANNOUNCED_MAX = 16 * 1024;
 /** A larger one gets so much until that has come … */
 const FIRST_ROOM = 64 * 1024;
-/** … and never more than so many times what has come: a client has to send a sixteenth of what it wants to occupy. */
-const ROOM_PER_BYTE = 16;
+/** … and never more than so many times what has come: a client has to send a sixty-fourth of what it wants to occupy. */
+const ROOM_PER_BYTE = 64;
 
 /** Assembles the contents of one channel, one after the other. */
 export class ContentAssembler {

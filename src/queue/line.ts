@@ -57,6 +57,13 @@ export interface LineHost extends EntryOwner, HeldBackHost {
   expiredCold(message: Message | null): boolean;
 }
 
+/**
+ * Bytes that a line brings back ahead of its consumers at most, however much memory it may use: so much is a hundredth of a second of a fast
+ * consumer. More is not faster, and everything young that is alive is moved at every collection (measured with 16 MiB, 5,000,000 messages of
+ * 100 B being drained: pauses of 4 ms instead of 1).
+ */
+export const READ_AHEAD_BYTES = 4 * 1024 * 1024;
+
 /** A line. Owns its entries: what a channel settles comes here, and goes to the queue. */
 export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   /** Priority of its messages; 0 in a plain queue. */
@@ -506,7 +513,7 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   room(): number {
     const { levels } = this;
     const { share: whole } = this.context.memory;
-    const share = whole / this.queue.lineCount;
+    const share = Math.min(whole / this.queue.lineCount, READ_AHEAD_BYTES);
     const free = levels === null ? 0 : whole - levels.hotBytes;
     // Half empty before it is filled again: few long reads instead of many short ones.
     if (this.hotBytes <= share / 2) return Math.max(share - this.hotBytes, free);

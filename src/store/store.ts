@@ -146,7 +146,7 @@ export interface Shard {
   atomic(fn: () => void): Ticket;
 
   /**
-   * Reads live entries of the queue from `from` (inclusive) on, ascending, at most about `maxBytes` (at least one entry, whole
+   * Reads live entries of the queue from `from` (inclusive) on, ascending, at most about `maxBytes` and a thousand or two (at least one, whole
    * segments preferred). Entries of batches not yet on disk are read too. `done` is called once, never synchronously; an empty
    * list means that there is nothing at or after `from`. Reads made before a `remove` may still show the removed entry.
    */

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FakeClock } from '../../src/base/fake-clock.ts';
 import type { LogOptions } from '../../src/store/options.ts';
-import type { SharedBytes, Store } from '../../src/store/store.ts';
+import type { SharedBytes, Store, StoredEntry } from '../../src/store/store.ts';
 import { iteration, type OpenShard, openShard, range, textOf, until } from './harness.ts';
 
 /** A store under test and what its kind can be put through. */
@@ -606,6 +606,27 @@ export function storeSuite(
         expect(await open.positions(1)).toEqual(expected);
         await open.settle();
         expect(await open.positions(1)).toEqual(expected);
+      });
+
+      it('of very many small entries answers some of them at a time, and leaves none out', async () => {
+        await use({});
+        const read = (from: number): Promise<readonly StoredEntry[]> =>
+          new Promise((resolve, reject) => {
+            open.shard.read(1, from, 2 ** 30, (error, run) =>
+              error === null ? resolve(run) : reject(error),
+            );
+          });
+        open.fill(1, 1, 9_000, 10);
+        for (const settled of [false, true]) {
+          if (settled) await open.settle();
+          let next = 1;
+          for (let run = await read(next); run.length !== 0; run = await read(next)) {
+            // Nobody else is served while a run goes into its queue.
+            expect(run.length).toBeLessThanOrEqual(2_000);
+            for (const { position } of run) expect(position).toBe(next++);
+          }
+          expect(next).toBe(9_001);
+        }
       });
 
       it('of single entries shows those that live, wherever they are', async () => {
