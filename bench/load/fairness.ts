@@ -12,11 +12,6 @@ import { writeFileSync } from 'node:fs';
 import { constants, getPriority, setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-<<<<<<< ours
-import { Bench } from './bench.ts';
-import { monotonicMs } from './clock.ts';
-=======
->>>>>>> theirs
 import { DISTURBANCES, type Disturbance } from './disturb.ts';
 import { QuietClient } from './quiet.ts';
 import { OtherBroker, OwnBroker, type Target } from './target.ts';
@@ -53,31 +48,9 @@ function median(values: readonly number[]): number {
 function standBack(pid: number): void {
   setPriority(pid, Math.min(getPriority() + NICER, constants.priority.PRIORITY_LOW));
   try {
-<<<<<<< ours
-    const consumer = await bench.link();
-    const queue = await bench.queue(consumer, 'quiet', false);
-    await consumer.consume(queue, 0, 0);
-    const histogram = new Histogram();
-    consumer.onBody = (bytes, at) => histogram.record((monotonicMs() - bytes.readDoubleBE(at)) * 1000);
-    const publish = { exchange: '', routingKey: queue, persistent: false, body: Buffer.alloc(100) };
-    const producer = new PacedProducer(await bench.link(), publish, PER_SECOND);
-    producer.start();
-    await bench.window(
-      () => consumer.scanner.contents,
-      () => {
-        histogram.clear();
-        producer.worstTick = 0;
-      },
-    );
-    producer.stop();
-    return { histogram, gapMs: producer.worstTick };
-  } finally {
-    await bench.close();
-=======
     writeFileSync(`/proc/${pid}/autogroup`, String(NICER));
   } catch {
     // A system without such groups.
->>>>>>> theirs
   }
 }
 

@@ -2,6 +2,7 @@
 // write to the read.
 // Owns its links and its histogram. Knows nothing of who else is on the broker.
 
+import { monotonicMs } from './clock.ts';
 import { Histogram } from './histogram.ts';
 import { type Address, Link } from './link.ts';
 import { PacedProducer } from './producer.ts';
@@ -40,8 +41,7 @@ export class QuietClient {
       body: Buffer.alloc(BODY_BYTES),
     };
     const client = new QuietClient(links, new PacedProducer(sender, publish, perSecond));
-    receiver.onBody = (bytes, at) =>
-      client.histogram.record((performance.now() - bytes.readDoubleBE(at)) * 1000);
+    receiver.onBody = (bytes, at) => client.histogram.record((monotonicMs() - bytes.readDoubleBE(at)) * 1000);
     client.producer.start();
     return client;
   }
