@@ -94,7 +94,7 @@ export class Space {
     const { crowded } = this.#state;
     let looks = 0;
     for (const queue of crowded) {
-      const run = queue.dropped ? null : this.#smallRun(queue);
+      const run = queue.dropped || this.#hasFew(queue) ? null : this.#smallRun(queue);
       if (run !== null) {
         // The result may complete a run of the next tier, so the queue stays listed.
         this.#begin(queue, run);
@@ -104,6 +104,12 @@ export class Space {
       if (++looks === LOOK_QUEUES) return false;
     }
     return false;
+  }
+
+  /** What the queue has is little enough to stay as it is. It is looked at again when it has got `mergeSegments` more. */
+  #hasFew(queue: QueueLog): boolean {
+    const { options, segments } = this.#state;
+    return segments <= options.segmentsFew && queue.segments.length - queue.gone < options.queueSegmentsFew;
   }
 
   /**

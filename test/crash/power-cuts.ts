@@ -67,6 +67,7 @@ class PowerCuts {
       segmentBytesMax: random.chance(0.5) ? 4 * 1024 : 64 * 1024,
       pendingBytesHigh: random.chance(0.5) ? 64 * 1024 : 16 * 1024 * 1024,
       mergeSegments: 2 + random.below(8),
+      queueSegmentsFew: 0,
       deadBytesMin: 16 * 1024,
     });
   }

@@ -60,6 +60,7 @@ class Run {
       readSlowness: random.below(5),
       segmentBytesMax: 200 + random.below(20_000),
       mergeSegments: 2 + random.below(4),
+      queueSegmentsFew: 0,
     });
     this.kit = await StreamKit.open(limits, {
       store,

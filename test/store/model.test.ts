@@ -46,6 +46,7 @@ class Run {
       sharedBytesMin: 20 + random.below(60),
       pendingBytesHigh: 500 + random.below(2000),
       mergeSegments: 2 + random.below(4),
+      queueSegmentsFew: 0,
       deadBytesMin: random.below(300),
       deadShareMin: random.chance(0.5) ? 0 : 0.5,
       rewriteShareMax: random.chance(0.5) ? 0.5 : 0.9,

@@ -49,8 +49,32 @@ describe('a slow publisher', () => {
     await store.close();
   });
 
+  /** Bytes written while one message a commit is published and all but the latest are settled in runs of fifty. */
+  async function settledInRuns(options: Partial<LogOptions>): Promise<number> {
+    const { store, open } = await opened(options);
+    for (const position of range(1, 600)) {
+      open.fill(1, position, position, 100);
+      if (position % 50 === 0)
+        for (const settled of range(position - 49, position)) open.shard.remove(1, settled);
+      await open.settle();
+    }
+    await quiet(open);
+    const { bytesWritten } = open.shard.stats();
+    await store.close();
+    return bytesWritten;
+  }
+
+  it('whose consumer keeps up has no message written twice', async () => {
+    expect(await settledInRuns({})).toBe(await settledInRuns({ mergeSegments: 1_000_000 }));
+  });
+
+  it('is merged all the same where a store has very many segments', async () => {
+    const written = await settledInRuns({});
+    expect(await settledInRuns({ segmentsFew: 0 })).toBeGreaterThan(written);
+  });
+
   it('of larger messages leaves segments that are nearly full', async () => {
-    const { store, open } = await opened({ segmentBytesMax: 20_000, mergeSegments: 8 });
+    const { store, open } = await opened({ segmentBytesMax: 20_000, mergeSegments: 8, queueSegmentsFew: 0 });
     for (const position of range(1, 1500)) {
       open.fill(1, position, position, 150);
       await open.settle();
@@ -63,7 +87,7 @@ describe('a slow publisher', () => {
   });
 
   it('whose messages are settled while they are merged gets none of them back', async () => {
-    const { store, open } = await opened({ mergeSegments: 4 });
+    const { store, open } = await opened({ mergeSegments: 4, queueSegmentsFew: 0 });
     const left: number[] = [];
     for (const position of range(1, 400)) {
       open.fill(1, position, position, 30);
