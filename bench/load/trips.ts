@@ -157,13 +157,13 @@ export async function gets(bench: Bench, size: number, empty: boolean): Promise<
   return [rate(empty ? 'empty gets' : 'get + ack', 'ops/s', measured), ...percentiles('round trip', result)];
 }
 
-/** Persistent messages, each published when the one before is confirmed, to one consumer. */
-export async function singles(bench: Bench, size: number): Promise<Metric[]> {
+/** Messages through a durable queue to one consumer, each published when the one before is confirmed. */
+export async function singles(bench: Bench, size: number, persistent: boolean): Promise<Metric[]> {
   const consumer = await bench.link();
   const queue = await bench.queue(consumer, 'q', true);
   await consumer.consume(queue, PREFETCH, ACK_EVERY);
   const { link } = await bench.confirming(1);
-  const publish = link.encode(publishOf(queue, true, size));
+  const publish = link.encode(publishOf(queue, persistent, size));
   let delivered = 0;
   const { measured, result } = await roundTrips(bench, link, 'confirm', publish, {
     begin: () => {

@@ -337,7 +337,13 @@ export const WORKLOADS: readonly Workload[] = [
     name: 'persistent-1k-single',
     title: 'persistent 1 KiB, one unconfirmed publish at a time',
     standard: true,
-    run: (bench) => singles(bench, 1024),
+    run: (bench) => singles(bench, 1024, true),
+  },
+  {
+    name: 'transient-1k-single',
+    title: 'the same with transient messages: a confirm that waits for no disk',
+    standard: false,
+    run: (bench) => singles(bench, 1024, false),
   },
   {
     name: 'persistent-1k-priorities',
