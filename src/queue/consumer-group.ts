@@ -2,7 +2,7 @@
 // Owns the lines of consumers that may have capacity. A consumer found without capacity is parked (left out of its line) until
 // somebody says `unpark`, so that a thousand busy consumers cost nothing per delivery.
 // Invariants: every member is either in its level's line exactly once, or parked; a level has at least one member; a group with a
-// single active member has no levels.
+// single active member has no levels, and neither has one that never had two members.
 
 import { Deque } from '../base/deque.ts';
 import type { Consumer } from './queue.ts';
@@ -27,6 +27,8 @@ export class ConsumerGroup {
   /** Highest priority first. */
   private readonly levels: Level[] = [];
   private exclusiveMember: Consumer | null = null;
+  /** The only member of a group that never had two since it was empty: it needs no line. Null for all other groups. */
+  private sole: Consumer | null = null;
   /** Members that were parked while they stood in their line, where they still are. */
   private readonly parkedInLine = new Set<Consumer>();
   /** Only one member is served at a time; the others wait for it to leave (x-single-active-consumer). */
@@ -79,16 +81,21 @@ export class ConsumerGroup {
     if (consumer.exclusive) this.exclusiveMember = consumer;
     consumer.parked = false;
     if (this.single) return;
-    const level = this.levelOf(consumer.priority);
-    level.size++;
-    level.line.push(consumer);
+    if (this.members.size === 1) {
+      this.sole = consumer;
+      return;
+    }
+    if (this.sole !== null) this.enterLevel(this.sole);
+    this.sole = null;
+    this.enterLevel(consumer);
   }
 
   /** @returns false when it was not a member */
   remove(consumer: Consumer): boolean {
     if (!this.members.delete(consumer)) return false;
     if (this.exclusiveMember === consumer) this.exclusiveMember = null;
-    if (!this.single) this.leaveLevel(consumer);
+    if (this.sole === consumer) this.sole = null;
+    else if (!this.single) this.leaveLevel(consumer);
     // Its successor is looked for when there is something to deliver: members often leave together.
     if (this.activeMember === consumer) this.activeMember = null;
     if (this.challenged) this.challenged = this.isChallenged();
@@ -100,6 +107,7 @@ export class ConsumerGroup {
     this.parkedInLine.clear();
     this.levels.length = 0;
     this.exclusiveMember = null;
+    this.sole = null;
     this.activeMember = null;
     this.challenged = false;
   }
@@ -107,7 +115,7 @@ export class ConsumerGroup {
   unpark(consumer: Consumer): void {
     if (!consumer.parked || !this.members.has(consumer)) return;
     consumer.parked = false;
-    if (this.single) return;
+    if (this.single || this.sole !== null) return;
     const level = this.levelOf(consumer.priority);
     if (this.parkedInLine.delete(consumer)) level.stale--;
     else level.line.push(consumer);
@@ -117,7 +125,7 @@ export class ConsumerGroup {
   park(consumer: Consumer): void {
     if (consumer.parked || !this.members.has(consumer)) return;
     consumer.parked = true;
-    if (this.single) return;
+    if (this.single || this.sole !== null) return;
     this.parkedInLine.add(consumer);
     this.levelOf(consumer.priority).stale++;
   }
@@ -142,6 +150,13 @@ export class ConsumerGroup {
     if (this.single) {
       if (this.challenged && !this.takeOver()) return this.parkActive();
       return this.active?.hasCapacity() ? this.activeMember : this.parkActive();
+    }
+    const { sole } = this;
+    if (sole !== null) {
+      if (sole.parked) return null;
+      if (sole.hasCapacity()) return sole;
+      sole.parked = true;
+      return null;
     }
     const levels = this.levels;
     for (let i = 0; i < levels.length; i++) {
@@ -204,6 +219,12 @@ export class ConsumerGroup {
     const level: Level = { priority, line: new Deque<Consumer>(), size: 0, stale: 0 };
     levels.splice(i, 0, level);
     return level;
+  }
+
+  private enterLevel(consumer: Consumer): void {
+    const level = this.levelOf(consumer.priority);
+    level.size++;
+    if (!consumer.parked) level.line.push(consumer);
   }
 
   private leaveLevel(consumer: Consumer): void {

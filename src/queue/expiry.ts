@@ -20,6 +20,8 @@ const APPROACH_MS = 500;
 export class Expiry {
   /** The queue is woken at this time, or not much before; Infinity when nothing expires. */
   private at = Number.POSITIVE_INFINITY;
+  /** There is such a time. Asked in every turn, and a number that is no small integer lies in a place of its own. */
+  private isSet = false;
   private readonly clock: Clock;
   private readonly coarse: TimerWheel;
   private readonly fine: TimerWheel;
@@ -58,7 +60,7 @@ export class Expiry {
 
   /** The time that was watched has come. */
   get isTime(): boolean {
-    return this.at !== Number.POSITIVE_INFINITY && this.at <= this.clock.now();
+    return this.isSet && this.at <= this.clock.now();
   }
 
   /** The next deadline is this one, in ms since the epoch; Infinity for none. The queue may be woken before it, never after. */
@@ -66,7 +68,8 @@ export class Expiry {
     // An earlier time that is set already stays: it costs one look in vain, and not a setting for every message that leaves.
     if (deadline >= this.at && !this.isTime) return;
     this.at = deadline;
-    if (deadline === Number.POSITIVE_INFINITY) return;
+    this.isSet = deadline !== Number.POSITIVE_INFINITY;
+    if (!this.isSet) return;
     this.coarse.clear(this.coarseTimer);
     const left = deadline - this.clock.now();
     if (left > FAR_MS) {
@@ -77,11 +80,12 @@ export class Expiry {
 
   stop(): void {
     this.at = Number.POSITIVE_INFINITY;
+    this.isSet = false;
     this.coarse.clear(this.coarseTimer);
     this.fine.clear(this.fineTimer);
   }
 
   private approach(): void {
-    if (this.at !== Number.POSITIVE_INFINITY) this.fine.set(this.fineTimer, this.at - this.clock.now());
+    if (this.isSet) this.fine.set(this.fineTimer, this.at - this.clock.now());
   }
 }

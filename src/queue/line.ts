@@ -235,7 +235,8 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   /** The entry at the front; null when nothing is ready or it has to come from the store first (`pager.bringBack`). */
   peek(): Entry | null {
     const entry = this.ready.peek();
-    return entry !== null && entry.position < this.pager.from ? entry : null;
+    if (entry === null || this.pager.count === 0) return entry;
+    return entry.position < this.pager.from ? entry : null;
   }
 
   /**

@@ -51,6 +51,11 @@ export class QueueLines implements Measured {
     return this.levels === null ? this.base : this.levels.top!;
   }
 
+  /** Something in it has expired or may expire. */
+  get isTimed(): boolean {
+    return this.levels !== null || this.base.deadlines !== null;
+  }
+
   /** Where a message goes; the line is made when there is none. RabbitMQ: a priority above x-max-priority counts as that. */
   lineFor(message: Message): Line {
     const { levels } = this;

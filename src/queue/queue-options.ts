@@ -99,8 +99,17 @@ const RETRY_DELAY_MAX_MS = 3_600_000;
 /** Longest time, in milliseconds: that of arguments. A policy may say any number (RabbitMQ), and the store has room for 48 bits. */
 const TIME_MAX_MS = 315_360_000_000;
 
+/** Those of a queue of which nobody says anything: one object for all of them, so that many queues do not push each other out of caches. */
+let plain: QueueOptions | null = null;
+
 /** Options from a queue's declared arguments and the policy keys that apply to it. */
 export function queueOptions(args: FieldTable, policy: PolicyKeys = NO_POLICY): QueueOptions {
+  if (args.size !== 0 || policy.size !== 0) return optionsOf(args, policy);
+  plain ??= optionsOf(args, policy);
+  return plain;
+}
+
+function optionsOf(args: FieldTable, policy: PolicyKeys): QueueOptions {
   const type = (textOf(args, NO_POLICY, 'queue-type', argumentWins) as QueueType | null) ?? 'classic';
   const lengthMax = numberOf(args, policy, 'max-length', smaller) ?? Number.POSITIVE_INFINITY;
   // RabbitMQ: what a policy says of a stream holds whatever the stream was declared with.

@@ -12,10 +12,13 @@ import { HOLE, isHole } from './place.ts';
 /** Holes that are never worth a clean-up. */
 const HOLES_KEPT = 64;
 
+/** Of all lines to which nothing has come back yet, as to most. Never pushed to. */
+const NOTHING_RETURNED = new Heap<Entry>(positionOf);
+
 /** Ready entries of one line. */
 export class ReadyList {
   private arrived = new Deque<Entry>();
-  private returned = new Heap<Entry>(positionOf);
+  private returned = NOTHING_RETURNED;
   /** Those of `returned` by position, made when somebody looks for one; null until then. */
   private byPosition: Map<number, Entry> | null = null;
   /** Entries in either that were taken out of the middle. */
@@ -35,7 +38,7 @@ export class ReadyList {
   insert(entry: Entry): void {
     const last = this.arrived.peekBack();
     if (last === null || last.position < entry.position) this.arrived.push(entry);
-    else this.returned.push(entry);
+    else this.pushReturned(entry);
   }
 
   /** Position of the entry so many places behind the front, or of the last one; 0 when there is none. What came back is not counted. */
@@ -52,8 +55,13 @@ export class ReadyList {
       this.holes--;
       return;
     }
-    this.returned.push(entry);
+    this.pushReturned(entry);
     if (this.byPosition !== null) this.byPosition.set(entry.position, entry);
+  }
+
+  private pushReturned(entry: Entry): void {
+    if (this.returned === NOTHING_RETURNED) this.returned = new Heap<Entry>(positionOf);
+    this.returned.push(entry);
   }
 
   peek(): Entry | null {
@@ -186,14 +194,14 @@ export class ReadyList {
   private closeHoles(): void {
     const { arrived, returned } = this;
     this.arrived = new Deque<Entry>();
-    this.returned = new Heap<Entry>(positionOf);
+    this.returned = NOTHING_RETURNED;
     this.byPosition = null;
     for (let entry = arrived.shift(); entry !== null; entry = arrived.shift()) {
       if (!isHole(entry)) this.arrived.push(entry);
       else this.drop(entry);
     }
     for (let entry = returned.shift(); entry !== null; entry = returned.shift()) {
-      if (!isHole(entry)) this.returned.push(entry);
+      if (!isHole(entry)) this.pushReturned(entry);
       else this.drop(entry);
     }
   }

@@ -46,6 +46,22 @@ describe('consumers', () => {
     expect(turns(group, 2)).toBe('hh');
   });
 
+  it('alone and full wait their turn like others when somebody joins', () => {
+    const [alone, other] = [new TestConsumer('a', { limit: 0 }), new TestConsumer('b')];
+    const group = groupOf(alone);
+    expect([turns(group, 1), alone.parked, group.hasCapacity]).toEqual(['-', true, false]);
+    group.add(other);
+    expect(turns(group, 2)).toBe('bb');
+    alone.limit = 1;
+    group.unpark(alone);
+    expect(turns(group, 4)).toBe('baba');
+    group.remove(other);
+    expect(turns(group, 2)).toBe('aa');
+    group.remove(alone);
+    group.add(other);
+    expect(turns(group, 2)).toBe('bb');
+  });
+
   it('that are full are not asked again until they say so', () => {
     const full = new TestConsumer('f', { limit: 0 });
     const group = groupOf(full, new TestConsumer('a'));
