@@ -119,8 +119,9 @@ export class Link implements ScannerSink {
     const tune = await link.call(wire.startOk(address.user, address.password), wire.CONNECTION_TUNE);
     const offered = tune.readUInt32BE(6);
     if (offered !== 0 && offered < link.frameMax) link.frameMax = offered;
-    link.socket.write(wire.tuneOk(tune.readUInt16BE(4), link.frameMax));
-    await link.call(wire.connectionOpen(address.vhost), wire.CONNECTION_OPEN_OK);
+    // Nothing answers tune-ok, so that both are one write.
+    const tuneOk = wire.tuneOk(tune.readUInt16BE(4), link.frameMax);
+    await link.call(Buffer.concat([tuneOk, wire.connectionOpen(address.vhost)]), wire.CONNECTION_OPEN_OK);
     return link;
   }
 
