@@ -1,4 +1,5 @@
-// A picture of one sweep: rate above, time to confirm below, one line for each broker, both axes logarithmic where that says more.
+// A picture of one sweep: rate, time to confirm and CPU time of a message, one line for each broker; axes are logarithmic where that
+// says more.
 // Owns the SVG. Scales and lines come from d3; knows no broker and no file.
 
 import { type ScaleContinuousNumeric, scaleLinear, scaleLog, scaleSymlog } from 'd3-scale';
@@ -13,16 +14,22 @@ export interface Point {
   readonly rate: number;
   /** Milliseconds; null where there is none. */
   readonly p99: number | null;
+  /** CPU time that a message costs the broker, in microseconds; null where it cannot be read. */
+  readonly broker: number | null;
+  /** The same of the load generator. */
+  readonly generator: number | null;
 }
 
 type Scale = ScaleContinuousNumeric<number, number>;
 
 const WIDTH = 720;
-const PANEL = 210;
+const PANEL = 170;
 const LEFT = 78;
-const RIGHT = 20;
+const RIGHT = 28;
 const TOP = 44;
-const GAP = 46;
+const GAP = 44;
+/** Rates that differ by more than this factor are drawn on a logarithmic axis. */
+const LINEAR_MAX = 20;
 /** Told apart by people who see colours differently, and on white and dark pages. */
 const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7'];
 
@@ -35,42 +42,37 @@ export function drawSweep(title: string, axis: string, points: readonly Point[])
   const x: Scale = (values[0] === 0 ? scaleSymlog().constant(300) : scaleLog())
     .domain([values[0]!, last])
     .range([LEFT, WIDTH - RIGHT]);
-  const rates = scaleLinear()
-    .domain([0, Math.max(...points.map((each) => each.rate)) * 1.08])
-    .range([TOP + PANEL, TOP]);
-  const times = points.map((each) => each.p99 ?? 0).filter((each) => each > 0);
-  const low = TOP + PANEL + GAP;
-  const p99 = scaleLog()
-    .domain([Math.min(...times, 1) * 0.8, Math.max(...times, 2) * 1.2])
-    .range([low + PANEL, low]);
+  const rates = rateScale(points.map((each) => each.rate));
+  const middle = TOP + PANEL + GAP;
+  const low = middle + PANEL + GAP;
+  const p99 = logScale(
+    points.map((each) => each.p99),
+    middle,
+  );
+  const cpu = logScale(
+    points.flatMap((each) => [each.broker, each.generator]),
+    low,
+  );
   const height = low + PANEL + 62;
   const parts = [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, sans-serif" font-size="12">`,
     `<rect width="${WIDTH}" height="${height}" fill="#fff"/>`,
     `<text x="${LEFT}" y="20" font-size="15" font-weight="600">${escaped(title)}</text>`,
-    panel('messages a second', rates, rates.ticks(5), x, values, TOP),
-    panel('confirm p99, ms', p99, p99.ticks(4).filter(isRound), x, values, low),
+    panel('messages a second', rates.scale, rates.ticks, x, values, TOP),
+    panel('confirm p99, ms', p99, roundTicks(p99), x, values, middle),
+    panel('CPU µs a message', cpu, roundTicks(cpu), x, values, low),
     `<text x="${(LEFT + WIDTH - RIGHT) / 2}" y="${height - 22}" text-anchor="middle">${escaped(axis)}</text>`,
+    `<text x="${WIDTH - RIGHT}" y="33" text-anchor="end" fill="#333">dashed: the load generator</text>`,
   ];
   targets.forEach((target, i) => {
     const colour = COLOURS[i % COLOURS.length]!;
     const own = points.filter((each) => each.target === target);
-    parts.push(
-      curve(
-        x,
-        rates,
-        medians(own, values, (each) => each.rate),
-        colour,
-      ),
-    );
-    parts.push(
-      curve(
-        x,
-        p99,
-        medians(own, values, (each) => each.p99),
-        colour,
-      ),
-    );
+    const drawn = (y: Scale, of: (point: Point) => number | null, dash = '') =>
+      parts.push(curve(x, y, medians(own, values, of), colour, dash));
+    drawn(rates.scale, (each) => each.rate);
+    drawn(p99, (each) => each.p99);
+    drawn(cpu, (each) => each.broker);
+    drawn(cpu, (each) => each.generator, '4 4');
     const at = LEFT + i * 180;
     parts.push(`<rect x="${at}" y="28" width="12" height="3" fill="${colour}"/>`);
     parts.push(`<text x="${at + 18}" y="33" fill="#333">${escaped(target)}</text>`);
@@ -108,12 +110,19 @@ function panel(
   return parts.join('\n');
 }
 
-function curve(x: Scale, y: Scale, points: readonly (readonly [number, number])[], colour: string): string {
+function curve(
+  x: Scale,
+  y: Scale,
+  points: readonly (readonly [number, number])[],
+  colour: string,
+  dash: string,
+): string {
   const path = line<readonly [number, number]>()
     .x((point) => x(point[0]))
     .y((point) => y(point[1]))(points);
   const dots = points.map(([a, b]) => `<circle cx="${x(a)}" cy="${y(b)}" r="3" fill="${colour}"/>`);
-  return `<path d="${path ?? ''}" fill="none" stroke="${colour}" stroke-width="2"/>\n${dots.join('\n')}`;
+  const dashed = dash === '' ? '' : ` stroke-dasharray="${dash}"`;
+  return `<path d="${path ?? ''}" fill="none" stroke="${colour}" stroke-width="2"${dashed}/>\n${dots.join('\n')}`;
 }
 
 function medians(
@@ -134,12 +143,40 @@ function medians(
   return result;
 }
 
-/** 1, 2 and 5 of every power of ten: a logarithmic axis has room for no more. */
-function isRound(tick: number): boolean {
-  return /^[125]/.test(tick.toExponential());
+/** From 0 on; logarithmic where the least could not be told from 0. */
+function rateScale(found: readonly number[]): { scale: Scale; ticks: number[] } {
+  const numbers = found.filter((each) => each > 0);
+  const greatest = Math.max(1, ...numbers);
+  if (greatest > LINEAR_MAX * Math.min(...numbers)) {
+    const scale = logScale(numbers, TOP);
+    return { scale, ticks: roundTicks(scale) };
+  }
+  const scale = scaleLinear()
+    .domain([0, greatest * 1.08])
+    .range([TOP + PANEL, TOP]);
+  return { scale, ticks: scale.ticks(5) };
+}
+
+/** Logarithmic, from the least to the greatest of the values. */
+function logScale(found: readonly (number | null)[], top: number): Scale {
+  const numbers = found.filter((each): each is number => each !== null && each > 0);
+  const least = numbers.length === 0 ? 1 : Math.min(...numbers);
+  const greatest = numbers.length === 0 ? 1 : Math.max(...numbers);
+  return scaleLog()
+    .domain([least * 0.7, greatest * 1.4])
+    .range([top + PANEL, top]);
+}
+
+/** 1, 2 and 5 of every power of ten, or the powers alone where there are many: a logarithmic axis has room for no more. */
+function roundTicks(scale: Scale): number[] {
+  const ticks = scale.ticks(4);
+  const round = ticks.filter((tick) => /^[125]/.test(tick.toExponential()));
+  return round.length <= 7 ? round : round.filter((tick) => /^1/.test(tick.toExponential()));
 }
 
 function short(value: number): string {
+  if (value >= 2 ** 20 && value % 2 ** 20 === 0) return `${value / 2 ** 20} Mi`;
+  if (value >= 1_024 && value % 1_024 === 0) return `${value / 1_024} Ki`;
   if (value >= 1_000_000) return `${Number((value / 1e6).toPrecision(3))}M`;
   if (value >= 1_000) return `${Number((value / 1e3).toPrecision(3))}k`;
   return String(Number(value.toPrecision(3)));

@@ -70,6 +70,8 @@ export class Link implements ScannerSink {
   empties = 0;
   /** Acknowledge (multiple) after every so many deliveries; 0 for never. */
   ackEvery = 0;
+  /** Deliveries that may be acknowledged so far: who holds back keeps a queue at its length. */
+  acksMax: () => number = () => Number.POSITIVE_INFINITY;
   private acked = 0;
   private readonly waiters: Waiter[] = [];
   private readonly onFailure: ((error: Error) => void) | null;
@@ -242,20 +244,24 @@ export class Link implements ScannerSink {
     this.onUnasked(id, bytes, at);
   }
 
-  /** Sends a basic.ack for every full run of `ackEvery` deliveries and tells the workload. */
+  /** Sends a basic.ack for every full run of `ackEvery` deliveries, as far as `acksMax` lets it. */
+  acknowledge(): void {
+    if (this.ackEvery === 0) return;
+    const upTo = Math.min(this.scanner.contents, this.acksMax());
+    const runs = Math.floor((upTo - this.acked) / this.ackEvery);
+    if (runs <= 0) return;
+    const acks = Buffer.allocUnsafe(runs * wire.ACK_LENGTH);
+    for (let i = 0, at = 0; i < runs; i++) {
+      this.acked += this.ackEvery;
+      at = wire.writeAck(acks, at, CHANNEL, this.acked, true);
+    }
+    this.socket.write(acks);
+  }
+
+  /** Acknowledges and tells the workload. */
   private afterChunk(): void {
     this.chunkAt = 0;
-    if (this.ackEvery > 0) {
-      const runs = Math.floor((this.scanner.contents - this.acked) / this.ackEvery);
-      if (runs > 0) {
-        const acks = Buffer.allocUnsafe(runs * wire.ACK_LENGTH);
-        for (let i = 0, at = 0; i < runs; i++) {
-          this.acked += this.ackEvery;
-          at = wire.writeAck(acks, at, CHANNEL, this.acked, true);
-        }
-        this.socket.write(acks);
-      }
-    }
+    this.acknowledge();
     if (this.onProgress !== null) this.onProgress();
   }
 

@@ -17,11 +17,15 @@ export interface Sweep {
   readonly axis: string;
   readonly title: string;
   readonly values: readonly number[];
+  /** Those that show the shape, for a broker that takes long. */
+  readonly few: readonly number[];
   run(bench: Bench, value: number): Promise<Metric[]>;
 }
 
 const WRITE_BYTES = 131_072;
 const WINDOW = 1_000;
+/** Messages that the producer of a backlog may be ahead of the consumer. */
+const AHEAD = 2_000;
 const BODY = Buffer.alloc(100, 0x61);
 /** Requests on their way while many things are declared. */
 const AT_ONCE = 500;
@@ -43,6 +47,16 @@ async function measured(
 ): Promise<Metric[]> {
   const producer = new Producer(link, batch, () => confirms.room());
   link.onProgress = () => producer.pump();
+  return watched(bench, producer, confirms, delivered);
+}
+
+/** Lets the producer run for the window. */
+async function watched(
+  bench: Bench,
+  producer: Producer,
+  confirms: ConfirmWindow,
+  delivered: () => number,
+): Promise<Metric[]> {
   producer.start();
   const counted = await bench.window(delivered, () => confirms.latency.clear());
   producer.stop();
@@ -150,7 +164,10 @@ async function connections(bench: Bench, count: number): Promise<Metric[]> {
   }
 }
 
-/** A queue that holds so many persistent messages already, filled and consumed at the same time. */
+/**
+ * A queue that holds so many persistent messages: filled first, then as much is acknowledged as is published, so that it stays as long as
+ * it is.
+ */
 async function backlog(bench: Bench, count: number): Promise<Metric[]> {
   const { link, confirms } = await bench.confirming(WINDOW);
   const queue = await bench.queue(link, 'q', true);
@@ -165,8 +182,17 @@ async function backlog(bench: Bench, count: number): Promise<Metric[]> {
     filler.stop();
   }
   const consumer = await bench.link();
+  const producer: Producer = new Producer(link, batch, () =>
+    Math.min(confirms.room(), consumer.scanner.contents + AHEAD - producer.published),
+  );
+  consumer.acksMax = () => producer.published;
+  link.onProgress = () => {
+    producer.pump();
+    consumer.acknowledge();
+  };
+  consumer.onProgress = () => producer.pump();
   await consumer.consume(queue, 500, 50);
-  return measured(bench, link, confirms, batch, () => consumer.scanner.contents);
+  return watched(bench, producer, confirms, () => consumer.scanner.contents);
 }
 
 /** Persistent messages of 1 KiB with at most so many unconfirmed. */
@@ -185,6 +211,7 @@ export const SWEEPS: readonly Sweep[] = [
     axis: 'bytes of a body',
     title: 'Size of messages (persistent, with confirms)',
     values: [16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576],
+    few: [16, 1_024, 16_384, 262_144, 1_048_576],
     run: sizes,
   },
   {
@@ -192,6 +219,7 @@ export const SWEEPS: readonly Sweep[] = [
     axis: 'queues',
     title: 'Number of queues, each with a consumer',
     values: [1, 10, 100, 1_000, 10_000],
+    few: [1, 100, 10_000],
     run: queues,
   },
   {
@@ -199,6 +227,7 @@ export const SWEEPS: readonly Sweep[] = [
     axis: 'consumers',
     title: 'Number of consumers on one queue',
     values: [1, 10, 100, 1_000],
+    few: [1, 100, 1_000],
     run: consumers,
   },
   {
@@ -206,6 +235,7 @@ export const SWEEPS: readonly Sweep[] = [
     axis: 'bindings',
     title: 'Number of bindings of a topic exchange',
     values: [1, 10, 100, 1_000, 10_000, 100_000],
+    few: [1, 1_000, 100_000],
     run: bindings,
   },
   {
@@ -213,6 +243,7 @@ export const SWEEPS: readonly Sweep[] = [
     axis: 'idle connections',
     title: 'Number of idle connections beside a busy one',
     values: [1, 10, 100, 1_000, 10_000],
+    few: [1, 1_000],
     run: connections,
   },
   {
@@ -220,6 +251,7 @@ export const SWEEPS: readonly Sweep[] = [
     axis: 'messages waiting',
     title: 'Messages that a queue holds already (persistent, with confirms)',
     values: [0, 1_000, 10_000, 100_000, 1_000_000, 5_000_000],
+    few: [0, 10_000, 1_000_000],
     run: backlog,
   },
   {
@@ -227,6 +259,7 @@ export const SWEEPS: readonly Sweep[] = [
     axis: 'unconfirmed publishes',
     title: 'Publishes that may wait for their confirm (persistent 1 KiB)',
     values: [1, 10, 100, 1_000, 10_000],
+    few: [1, 100, 10_000],
     run: windows,
   },
 ];
