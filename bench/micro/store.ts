@@ -10,9 +10,10 @@ import { LevelEngine } from '../../src/store/level-engine.ts';
 import { openLevelStore } from '../../src/store/log-store.ts';
 import { LEVEL_DEFAULTS, type LevelOptions } from '../../src/store/options.ts';
 import type { RecoverySink, Shard, ShardListener, StoredEntry, Ticket } from '../../src/store/store.ts';
+import { countAt } from './quick.ts';
 
-const MESSAGES = Number(process.argv[2] ?? 400_000);
-const BACKLOG = Number(process.argv[3] ?? 1_000_000);
+const MESSAGES = countAt(0, 400_000, 4_000);
+const BACKLOG = countAt(1, 1_000_000, 4_000);
 /** Messages that one turn of a busy broker takes. */
 const TURN = 200;
 /** Bytes that may wait for the disk before publishing pauses. */

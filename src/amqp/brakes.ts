@@ -9,7 +9,7 @@ import type { Connection } from './connection.ts';
 export class Brakes {
   private readonly connection: Connection;
   /** Content has come in since the connection opened, or since it was unblocked. */
-  private isPublisher = false;
+  isPublisher = false;
   /** The client was told that it is blocked. */
   private told = false;
 

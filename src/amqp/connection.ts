@@ -148,7 +148,9 @@ export class Connection implements ClientConnection, Caller, Flushable, Heartbea
     this.input = new Input(this, stream);
     this.reader = this.input.reader;
     this.gate = this.input.gate;
-    this.output = new Output(stream, pool, this.gate, options.outgoingBytesMax, () => this.wantsFlush());
+    this.output = new Output(stream, pool, this.gate, node.turn, options.outgoingBytesMax, () =>
+      this.wantsFlush(),
+    );
     this.writer = this.output.writer;
     this.brakes = new Brakes(this);
     this.channels = new ChannelTable(this);

@@ -3,6 +3,7 @@
 // and are handled before the stream flows on. Knows no method.
 
 import type { Duplex } from 'node:stream';
+import { QUICK_TURNS } from '../base/turn.ts';
 import { DecodeError } from '../protocol/errors.ts';
 import { FrameReader } from '../protocol/frame-reader.ts';
 import type { Connection } from './connection.ts';
@@ -13,6 +14,11 @@ import { ReadGate } from './read-gate.ts';
 
 /** Split body frames from this many octets on are read in parts: their content has a buffer of its own. */
 const BODY_PARTS_FROM = 16_384;
+
+/** Bytes read from one client in a turn that is quick: some 0.2 ms of small messages. */
+export const QUICK_READ_BYTES = 32_768;
+/** A client that sends no more than so many bytes in a turn asks little. */
+const LITTLE_BYTES = 4_096;
 
 const NOTHING = Buffer.alloc(0);
 
@@ -29,6 +35,8 @@ export class Input {
   private header: Buffer = NOTHING;
   /** Bytes read in this turn. */
   private readThisTurn = 0;
+  /** The last turn in which the client sent much. */
+  private busyTurn = Number.NEGATIVE_INFINITY;
   /** The client has ended its half of the stream. */
   private hasEnded = false;
   /** Reading what the reader holds is asked for already. */
@@ -48,9 +56,13 @@ export class Input {
     if (connection.isDeaf) return;
     this.reader.push(connection.state === 'header' ? this.behindHeader(chunk) : chunk);
     this.readThisTurn += chunk.length;
+    const { turn } = connection.node;
+    if (this.readThisTurn > LITTLE_BYTES) this.busyTurn = turn.turns;
     this.readFrames();
     this.reader.keepRest();
-    if (this.readThisTurn >= connection.options.turnReadBytes) this.gate.pause('turn');
+    const share = connection.options.turnReadBytes;
+    if (this.readThisTurn >= (turn.isQuick && share > QUICK_READ_BYTES ? QUICK_READ_BYTES : share))
+      this.gate.pause('turn');
     // What was read may have written to the store, and the turn's share has to be given back.
     connection.wantsFlush();
   }
@@ -85,12 +97,16 @@ export class Input {
   private readFrames(): void {
     const { connection, reader, gate } = this;
     const { output, writer } = connection;
+    const { turn } = connection.node;
     const before = writer.pendingBytes;
+    // A chunk is mostly as much as the system hands over at once, 64 KiB.
+    const restFrom = turn.isQuick ? reader.left - QUICK_READ_BYTES : 0;
     for (;;) {
       try {
         while (gate.isOpen && this.nextFrame()) {
           connection.onFrame(reader.type, reader.channel, reader.buffer, reader.start, reader.stop);
           if (output.isOverfull) gate.pause('output');
+          if (restFrom > 0 && reader.left < restFrom) gate.pause('turn');
         }
         break;
       } catch (error) {
@@ -98,7 +114,11 @@ export class Input {
         if (connection.isDeaf) return;
       }
     }
-    output.answered(writer.pendingBytes - before);
+    const answer = writer.pendingBytes - before;
+    output.answered(answer);
+    // Who only acknowledges waits for nothing.
+    if ((answer > 0 || connection.brakes.isPublisher) && turn.turns - this.busyTurn > QUICK_TURNS)
+      turn.beQuick();
   }
 
   private nextFrame(): boolean {

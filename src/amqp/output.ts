@@ -8,6 +8,7 @@
 
 import type { Duplex } from 'node:stream';
 import { Deque } from '../base/deque.ts';
+import type { Turn } from '../base/turn.ts';
 import { type Chunk, type ChunkPool, FrameWriter } from '../protocol/frame-writer.ts';
 import type { ReadGate } from './read-gate.ts';
 
@@ -17,6 +18,9 @@ import type { ReadGate } from './read-gate.ts';
  * messages only that go out in shares.
  */
 export const TURN_SEND_BYTES = 2 * 1024 * 1024;
+
+/** The same in a turn that is quick. */
+export const QUICK_SEND_BYTES = 256 * 1024;
 
 /** Chunks that the socket has not taken yet. */
 interface Parcel {
@@ -34,6 +38,7 @@ export class Output {
   private readonly stream: Duplex;
   private readonly pool: ChunkPool;
   private readonly gate: ReadGate;
+  private readonly turn: Turn;
   /** Bytes that may wait: for deliveries to go on, and as answers before reading pauses. */
   private readonly bytesMax: number;
   /** Has `flush` called at the end of the turn. */
@@ -55,8 +60,16 @@ export class Output {
   private mark = 0;
   private readonly onTaken: () => void;
 
-  constructor(stream: Duplex, pool: ChunkPool, gate: ReadGate, bytesMax: number, wantsFlush: () => void) {
+  constructor(
+    stream: Duplex,
+    pool: ChunkPool,
+    gate: ReadGate,
+    turn: Turn,
+    bytesMax: number,
+    wantsFlush: () => void,
+  ) {
     this.stream = stream;
+    this.turn = turn;
     this.pool = pool;
     this.gate = gate;
     this.bytesMax = bytesMax;
@@ -98,12 +111,13 @@ export class Output {
   flush(): boolean {
     const { writer } = this;
     const bytes = writer.pendingBytes;
+    const share = this.turn.isQuick ? QUICK_SEND_BYTES : TURN_SEND_BYTES;
     if (bytes !== 0) {
       this.bytesOut += bytes;
-      if (this.heldBytes === 0 && bytes <= TURN_SEND_BYTES) this.send(writer.detach());
+      if (this.heldBytes === 0 && bytes <= share) this.send(writer.detach());
       else this.hold(writer.detach());
     }
-    if (this.heldBytes !== 0 && this.stream.writableLength === 0) this.sendHeld(TURN_SEND_BYTES);
+    if (this.heldBytes !== 0 && this.stream.writableLength === 0) this.sendHeld(share);
     this.settle();
     if (!this.starved || !this.writable) return false;
     this.starved = false;

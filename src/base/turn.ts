@@ -3,9 +3,19 @@
 // Invariants: what is woken or queued during a turn runs in the next one; at most one turn is scheduled; one that fails
 // does not stop the others; a wake allocates nothing (two arrays take turns); a scheduled turn begins nothing more once it has
 // delivered for as long as it may, and what had to wait is first in the next one.
+//
+// Why turns are quick at times: whoever asks little waits for the turn that is being worked on, so a turn should be short; whoever does much
+// is served cheapest in long ones: one look at the sockets, one commit and one write for more messages. So turns are long, except
+// while somebody is there who asks little (measured beside a publisher that fills a core: 0.5 ms an event-loop iteration instead of 1.2).
 
 /** When the deliver phase of a broker's turn has taken so long, in milliseconds, the rest of it is left to the next turn. */
 export const DELIVER_MS_MAX = 20;
+
+/** The same while turns are quick. */
+export const QUICK_DELIVER_MS_MAX = 2;
+
+/** For so many turns somebody who asked little counts as being there. */
+export const QUICK_TURNS = 32;
 
 /** While the deliver phase of a broker's turn has taken less than this, in milliseconds, who is late may do more than a turn's share. */
 const SHORT_MS = 5;
@@ -35,6 +45,9 @@ export class Turn {
   turns = 0;
   /** Longest turn since it was last set to 0, in milliseconds. */
   longestTurnMs = 0;
+
+  /** Turns before this one are quick. */
+  #quickUntil = 0;
 
   readonly #schedule: (run: () => void) => void;
   readonly #runScheduled: () => void;
@@ -91,6 +104,16 @@ export class Turn {
     this.#ensureScheduled();
   }
 
+  /** Somebody asks little, and should not wait for those who do much: the turns to come are quick. */
+  beQuick(): void {
+    this.#quickUntil = this.turns + QUICK_TURNS;
+  }
+
+  /** Whoever does much does only a small share of it in a turn. */
+  get isQuick(): boolean {
+    return this.turns < this.#quickUntil;
+  }
+
   /**
    * The deliver phase has taken as long as it may: whoever does many costly things in one `runTurn` leaves the rest of them to the next
    * turn. Costs a look at the clock.
@@ -117,7 +140,8 @@ export class Turn {
     this.#running = true;
     const start = performance.now();
     this.#began = start;
-    this.#deliverUntil = start + deliverMsMax;
+    this.#deliverUntil =
+      start + (this.isQuick && deliverMsMax === DELIVER_MS_MAX ? QUICK_DELIVER_MS_MAX : deliverMsMax);
 
     const woken = this.#woken;
     this.#woken = this.#wokenSpare;

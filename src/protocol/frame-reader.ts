@@ -99,6 +99,11 @@ export class FrameReader {
     return this.at >= this.chunk.length;
   }
 
+  /** Octets of what was pushed that are not read yet. */
+  get left(): number {
+    return this.chunk.length - this.at;
+  }
+
   /** Hands over what the socket brought. The chunk must stay as it is until `next()` has returned false, or until `keepRest()`. */
   push(chunk: Buffer): void {
     if (this.lost) return;

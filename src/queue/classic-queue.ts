@@ -42,6 +42,9 @@ import { QueueLines } from './queue-lines.ts';
 import { type PolicyKeys, type QueueOptions, queueOptions } from './queue-options.ts';
 import { Retries, type RetriesHost } from './retries.ts';
 
+/** Deliveries of one queue in a turn that is quick: some 0.1 ms. */
+export const QUICK_DELIVERIES = 256;
+
 /** What a round of deliveries leaves: all that consumers can take is out; the turn's budget is spent; the mark is not on disk yet. */
 const NOTHING_LEFT = 0;
 const WORK_LEFT = 1;
@@ -358,7 +361,10 @@ export class ClassicQueue
     if (this.expiry.isTime) this.lifetimes.expire();
     if (this.lines.hasToResume) this.lines.resume();
     if (this.getters.length !== 0) this.serveGetters();
-    const left = this.deliver(this.context.deliveriesPerTurn);
+    const { turn, deliveriesPerTurn } = this.context;
+    const left = this.deliver(
+      turn.isQuick && deliveriesPerTurn > QUICK_DELIVERIES ? QUICK_DELIVERIES : deliveriesPerTurn,
+    );
     if (left === NOTHING_LEFT) return this.tidy();
     // What is left still has its chance: nothing is dropped for being too long or too late before it had.
     if (left === WORK_LEFT) this.wake();
