@@ -406,6 +406,18 @@ export const WORKLOADS: readonly Workload[] = [
     run: (bench) => persistent(bench, 2 ** 20, 16),
   },
   {
+    name: 'large-256k',
+    title: 'as large-1m, 256 KiB (window 64)',
+    standard: false,
+    run: (bench) => persistent(bench, 2 ** 18, 64),
+  },
+  {
+    name: 'large-10m',
+    title: 'as large-1m, 10 MiB (window 4)',
+    standard: false,
+    run: (bench) => persistent(bench, 10 * 2 ** 20, 4),
+  },
+  {
     name: 'get-ack',
     title: 'basic.get and ack, one at a time, transient 100 B',
     standard: true,

@@ -18,6 +18,7 @@ import { TagRing } from '../../src/base/tag-ring.ts';
 import { TimerWheel } from '../../src/base/timer-wheel.ts';
 import { Turn } from '../../src/base/turn.ts';
 import { addressOf } from '../../src/message/address.ts';
+import { BodyMemory } from '../../src/message/body-memory.ts';
 import type { Entry } from '../../src/message/entry.ts';
 import { buildMessage, type Message, messageFromFrames } from '../../src/message/message.ts';
 import { EMPTY_TABLE, tableOf } from '../../src/protocol/field-table.ts';
@@ -76,6 +77,7 @@ const reference: Work = (count) => {
 
 const MESSAGES = 40;
 const pool = new ChunkPool();
+const NO_REUSE = new BodyMemory(0);
 
 function flush(writer: FrameWriter): void {
   if (writer.pendingBytes > 60_000) pool.giveAll(writer.detach());
@@ -105,7 +107,7 @@ function publishing(size: number): Work {
         const target = targets.find(reader.buffer, reader.start, reader.stop);
         if (!reader.takeContent(1 << 20)) throw new Error('the content is not whole');
         const { buffer, start, headerLength, bodyLength } = reader;
-        sink ^= messageFromFrames(target.address, buffer, start, headerLength, bodyLength).flags;
+        sink ^= messageFromFrames(target.address, buffer, start, headerLength, bodyLength, NO_REUSE).flags;
       }
     }
   };
@@ -211,6 +213,7 @@ async function queueWorld(args: Record<string, unknown>): Promise<{ queue: Decla
     wheel: new TimerWheel(clock),
     messageWheel: new TimerWheel(clock, MESSAGE_TICK_MS),
     memory: new MemoryBudget(1e9, 1e9),
+    bodies: NO_REUSE,
     log: silentLogger,
     commits,
     deliveriesPerTurn: 1_000,

@@ -152,7 +152,7 @@ export class Channel implements CommitWaiter {
     this.connection = connection;
     this.number = number;
     this.line = line;
-    this.content = new ContentAssembler(connection.options.messageSizeMax);
+    this.content = new ContentAssembler(connection.options.messageSizeMax, connection.node.bodies);
   }
 
   /** Lowest delivery tag that the client has not settled; 0 when there is none. */
@@ -203,6 +203,7 @@ export class Channel implements CommitWaiter {
             reader.start,
             reader.headerLength,
             reader.bodyLength,
+            connection.node.bodies,
           );
           publish(this, this.target, message);
           connection.brakes.published();
@@ -221,6 +222,11 @@ export class Channel implements CommitWaiter {
     }
     // RabbitMQ: a connection publishes from its first content frame on.
     connection.brakes.published();
+  }
+
+  /** Where so many octets of a body frame may be read to; null when nowhere in particular. */
+  placeForBody(octets: number): Buffer | null {
+    return this.state === 'open' ? this.content.placeFor(octets) : null;
   }
 
   /** RabbitMQ: a message above the limit is refused when all of it has come. */

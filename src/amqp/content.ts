@@ -1,9 +1,11 @@
 // Method, header and body frames of one publish become a Message.
 // Owns what may follow what (AMQP 0-9-1 4.2.6) and the limits on what is announced. Knows no exchange and no queue.
-// Bytes go from where they were read straight to their place in the message: a body is copied once.
+// Bytes go from where they were read straight to their place in the message: a body is copied once, or, where it can be read to its place,
+// not at all.
 // Invariant: memory is taken as bytes arrive, never on the strength of an announced size alone (see `roomFor`).
 
 import type { Address } from '../message/address.ts';
+import type { BodyMemory } from '../message/body-memory.ts';
 import {
   contentLength,
   FLAGS_AT,
@@ -43,6 +45,7 @@ export class ContentAssembler {
   bodyLength = 0;
 
   private readonly bodyMax: number;
+  private readonly memory: BodyMemory;
   private buffer: Buffer = EMPTY;
   private at = 0;
   private headerLength = 0;
@@ -51,9 +54,13 @@ export class ContentAssembler {
   /** Body bytes that `buffer` has room for. */
   private room = 0;
 
-  /** @param bodyMax largest message body in bytes; larger ones are read and dropped */
-  constructor(bodyMax: number) {
+  /**
+   * @param bodyMax largest message body in bytes; larger ones are read and dropped
+   * @param memory where large ones are put
+   */
+  constructor(bodyMax: number, memory: BodyMemory) {
     this.bodyMax = bodyMax;
+    this.memory = memory;
   }
 
   /** basic.publish was seen: a content header has to follow. */
@@ -163,12 +170,35 @@ export class ContentAssembler {
     if (!this.tooLarge && length !== 0) {
       if (this.room < this.bodyLength && this.mustGrow(received))
         this.grow(roomFor(received, this.bodyLength));
-      frame.copy(this.buffer, this.bodyAt + this.received, start, stop);
+      if (!this.isInPlace(frame, start)) frame.copy(this.buffer, this.bodyAt + this.received, start, stop);
     }
     this.received = received;
     if (received !== this.bodyLength || !ends) return false;
     this.expecting = 'method';
     return true;
+  }
+
+  /**
+   * Where the next `octets` of a body frame, its end octet included, may be read to at once; null when they have no place yet, or none at
+   * all. What does not belong to the body, the end octet and the head of the next frame, comes to lie where the body goes on, and is
+   * written over by that. So nearly every octet of a body that comes in many frames is read to its place (bench large-1m: a copy of the
+   * whole body and half of the reads less).
+   */
+  placeFor(octets: number): Buffer | null {
+    // From here on the body's buffer is its own, and stays the same.
+    if (this.expecting !== 'body' || this.tooLarge) return null;
+    if (this.room !== this.bodyLength || this.bodyLength <= ANNOUNCED_MAX) return null;
+    const at = this.bodyAt + this.received;
+    const stop = this.at + contentLength(this.headerLength, this.bodyLength);
+    return this.buffer.subarray(at, Math.min(stop, at + octets + FRAME_HEAD));
+  }
+
+  private isInPlace(frame: Buffer, start: number): boolean {
+    const { buffer } = this;
+    return (
+      frame.buffer === buffer.buffer &&
+      frame.byteOffset + start === buffer.byteOffset + this.bodyAt + this.received
+    );
   }
 
   /** The room is full, or it may be all of the body's from now on: the sooner, the less has to be moved. */
@@ -183,9 +213,10 @@ export class ContentAssembler {
 
   /** Moves what has come to a buffer with room for so many body bytes. */
   private grow(room: number): void {
-    const grown = Buffer.allocUnsafeSlow(contentLength(this.headerLength, room));
+    const grown = this.memory.take(contentLength(this.headerLength, room));
     const end = this.received === 0 ? this.at + FRAME_HEAD + this.headerLength : this.bodyAt + this.received;
     this.buffer.copy(grown, 0, this.at, end);
+    this.memory.giveBack(this.buffer);
     this.buffer = grown;
     this.at = 0;
     this.room = room;

@@ -2,6 +2,8 @@
 // Owns the straight-line encoding of deliveries. A content lies in memory as it goes over the wire, so a delivery is its method
 // frame, one copy, and the channel number put in twice; only a body above the client's frame_max is cut into frames anew.
 
+import { assert } from '../base/assert.ts';
+import { heldMemoryOf } from '../message/body-memory.ts';
 import { FRAME_HEAD, type Message } from '../message/message.ts';
 import { BASIC_DELIVER, FRAME_END, FRAME_METHOD, FRAME_OVERHEAD } from '../protocol/constants.ts';
 import type { FrameWriter } from '../protocol/frame-writer.ts';
@@ -87,7 +89,9 @@ export function writeContent(w: FrameWriter, channel: number, message: Message, 
   w.buffer[start + 1] = channel >>> 8;
   w.buffer[start + 2] = channel;
   w.at = start + headerLength + FRAME_OVERHEAD;
-  w.bodyFrames(channel, buffer, message.bodyAt, message.bodyAt + bodyLength, frameMax);
+  assert(buffer.length >= at + length, 'a content that is sent is still there');
+  const held = heldMemoryOf(message);
+  w.bodyFrames(channel, buffer, message.bodyAt, message.bodyAt + bodyLength, frameMax, held);
 }
 
 function put(to: Buffer, at: number, from: Buffer, start: number, end: number): number {

@@ -4,6 +4,7 @@
 
 import type { Duplex } from 'node:stream';
 import { QUICK_TURNS } from '../base/turn.ts';
+import { aimReads } from '../net/read-buffer.ts';
 import { DecodeError } from '../protocol/errors.ts';
 import { FrameReader } from '../protocol/frame-reader.ts';
 import type { Connection } from './connection.ts';
@@ -19,6 +20,8 @@ const BODY_PARTS_FROM = 16_384;
 export const QUICK_READ_BYTES = 32_768;
 /** A client that sends no more than so many bytes in a turn asks little. */
 const LITTLE_BYTES = 4_096;
+/** What is to come of a body frame is read straight to its place from this many octets on: less of it goes along with what follows. */
+const READ_IN_PLACE_MIN = 16_384;
 
 const NOTHING = Buffer.alloc(0);
 
@@ -47,6 +50,15 @@ export class Input {
     this.stream = stream;
     this.reader = new FrameReader(HANDSHAKE_FRAME_MAX, BODY_PARTS_FROM);
     this.gate = new ReadGate(stream, () => this.onGateOpen());
+    aimReads(stream, () => this.placeForRead());
+  }
+
+  /** Where the next read goes when it brings nothing but a part of a body; null otherwise. */
+  private placeForRead(): Buffer | null {
+    const { reader, connection } = this;
+    const octets = reader.partAwaited;
+    if (octets < READ_IN_PLACE_MIN || connection.isDeaf) return null;
+    return connection.channels.find(reader.channel)?.placeForBody(octets) ?? null;
   }
 
   /** A chunk has come. Its bytes are somebody else's as soon as this returns. */

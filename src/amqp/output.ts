@@ -144,11 +144,16 @@ export class Output {
     const chunks: Chunk[] = [];
     let room = bytesMax;
     for (let chunk = held.shift(); chunk !== null; chunk = held.shift()) {
-      const { buffer, length, memory } = chunk;
+      const { buffer, length, memory, held: inMemory } = chunk;
       if (length > room) {
         // A frame may be as large as a message.
-        chunks.push({ buffer, length: room, memory: null });
-        held.unshift({ buffer: buffer.subarray(room, length), length: length - room, memory });
+        chunks.push({ buffer, length: room, memory: null, held: null });
+        held.unshift({
+          buffer: buffer.subarray(room, length),
+          length: length - room,
+          memory,
+          held: inMemory,
+        });
         this.heldBytes -= room;
         break;
       }
@@ -164,7 +169,7 @@ export class Output {
   private send(chunks: readonly Chunk[]): void {
     const { stream } = this;
     // Nobody will read it.
-    if (stream.destroyed || stream.writableEnded) return this.pool.giveAll(chunks);
+    if (stream.destroyed || stream.writableEnded) return this.pool.dropAll(chunks);
     const last = chunks.length - 1;
     if (last > 0) stream.cork();
     for (let i = 0; i <= last; i++) {
@@ -175,7 +180,8 @@ export class Output {
     }
     if (last > 0) stream.uncork();
     // Mostly the system takes everything at once.
-    if (stream.writableLength === 0) this.pool.giveAll(chunks);
+    if (stream.destroyed) this.pool.dropAll(chunks);
+    else if (stream.writableLength === 0) this.pool.giveAll(chunks);
     else {
       this.underWay ??= new Deque<Parcel>();
       this.underWay.push({ chunks, end: this.bytesOut - this.heldBytes });

@@ -2,6 +2,7 @@
 // Owns nothing: targets remember verdicts, confirms remember what to tell.
 
 import { BrokerError } from '../base/errors.ts';
+import { offer, withdraw } from '../message/body-memory.ts';
 import {
   FLAG_EXPIRATION,
   FLAG_HEADERS,
@@ -39,6 +40,8 @@ export function publish(channel: Channel, target: PublishTarget, published: Mess
   const { vhost } = connection;
   let message = published;
   let queues: readonly Queue[];
+  /** Nobody on the way to the queues has seen more of the message than its key. */
+  let isUnseen = true;
   if ((message.flags & RULED) === 0 && target.holds(vhost, connection.node.access.generation)) {
     queues = target.route!;
     target.exchange!.publishedIn++;
@@ -56,17 +59,23 @@ export function publish(channel: Channel, target: PublishTarget, published: Mess
       checkUserId(channel, message);
     } else if (exchange.declaration.type === 'topic') assertTopics(channel, target, null);
     const key = target.address.routingKey;
-    if (extraKeys !== null) queues = vhost.routeAll(exchange, message, [key, ...extraKeys]);
-    else {
+    if (extraKeys !== null) {
+      queues = vhost.routeAll(exchange, message, [key, ...extraKeys]);
+      isUnseen = false;
+    } else {
       queues = vhost.route(exchange, message, key);
-      target.route = vhost.routeHolds ? queues : null;
+      isUnseen = vhost.routeHolds;
+      target.route = isUnseen ? queues : null;
     }
   }
   if (channel.tx !== null) {
     channel.tx.publishes.push({ message, queues, target });
     return;
   }
+  const isAlone = isUnseen && queues.length === 1;
+  if (isAlone) offer(message);
   const outcome = perform(channel, message, queues, target);
+  if (isAlone) withdraw(message);
   const { confirms } = channel;
   if (confirms === null) return;
   if ((outcome & REJECTED) !== 0) {

@@ -258,6 +258,13 @@ export const SETTINGS = {
     'The same for all queues together.',
     { unit: 'bytes' },
   ),
+  idleBodyBytes: setting(
+    'Memory and disk',
+    bytes(0, 64 * GIB),
+    32 * MIB,
+    'Memory of message bodies of 32 KiB and more that is kept for the next ones when the messages are gone; 0 keeps none.',
+    { unit: 'bytes' },
+  ),
   memoryHighWatermark: setting(
     'Memory and disk',
     ratio,

@@ -43,6 +43,7 @@ export function nodeOptions(settings: Settings, store: Store): NodeOptions {
   return {
     name: settings.nodeName,
     queueMemoryBytes: settings.queueMemoryBytes,
+    idleBodyBytes: settings.idleBodyBytes,
     pagingMemoryBytes: settings.pagingMemoryBytes,
     queueMax: settings.queueMax ?? Number.POSITIVE_INFINITY,
     exchangeMax: settings.exchangeMax ?? Number.POSITIVE_INFINITY,

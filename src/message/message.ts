@@ -18,7 +18,8 @@ import {
   scanProperties,
 } from '../protocol/properties.ts';
 import type { Address } from './address.ts';
-import { allocate } from './slab.ts';
+import { BODY_REUSE_MIN, type BodyMemory } from './body-memory.ts';
+import { allocate, type Place } from './slab.ts';
 
 /** Bytes of a frame before its payload: type, channel, size. */
 export const FRAME_HEAD = 7;
@@ -209,6 +210,7 @@ export function messageOver(
 
 /**
  * A message from its frames as they came, a content header and at most one body frame from `start` on. They are copied, once and whole.
+ * @param memory where a large one is put
  * @throws DecodeError when the property list is broken.
  */
 export function messageFromFrames(
@@ -217,9 +219,10 @@ export function messageFromFrames(
   start: number,
   headerLength: number,
   bodyLength: number,
+  memory: BodyMemory,
 ): Message {
   const length = contentLength(headerLength, bodyLength);
-  const { buffer, at } = allocate(length);
+  const { buffer, at } = allocateIn(memory, length, bodyLength);
   frames.copy(buffer, at, start, start + length);
   // No mark of a death (see death.ts), whatever the channel number was.
   buffer[at + 1] = 0;
@@ -250,6 +253,7 @@ export function buildMessage(address: Address, properties: BasicProperties, body
 /**
  * A message from its stored form: the address' wire bytes, then the layout. The layout is copied, so that one message that stays for
  * long does not keep everything that was read together with it.
+ * @param memory where a large one is put
  * @throws DecodeError when the bytes are not such a message.
  */
 export function messageFromStored(
@@ -257,13 +261,14 @@ export function messageFromStored(
   start: number,
   end: number,
   addressAt: (buffer: Buffer, at: number) => Address,
+  memory: BodyMemory | null = null,
 ): Message {
   const address = addressAt(buffer, start);
   const from = start + address.wire.length;
   const headerLength = buffer.readUInt32BE(from + 3);
   const bodyLength = bodyLengthAt(buffer, from);
   const length = lengthOfStored(from, end, headerLength, bodyLength);
-  const place = allocate(length);
+  const place = allocateIn(memory, length, bodyLength);
   const { at } = place;
   buffer.copy(place.buffer, at, from, end);
   return messageOver(address, place.buffer, at, headerLength, bodyLength);
@@ -285,6 +290,12 @@ export function messageInPlace(
   const bodyLength = bodyLengthAt(buffer, from);
   lengthOfStored(from, end, headerLength, bodyLength);
   return messageOver(address, buffer, from, headerLength, bodyLength);
+}
+
+function allocateIn(memory: BodyMemory | null, length: number, bodyLength: number): Place {
+  return memory === null || bodyLength < BODY_REUSE_MIN
+    ? allocate(length)
+    : { buffer: memory.take(length), at: 0 };
 }
 
 function lengthOfStored(from: number, end: number, headerLength: number, bodyLength: number): number {

@@ -12,6 +12,7 @@ import { BrokerError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { TimerWheel } from '../base/timer-wheel.ts';
 import { DELIVER_MS_MAX, Turn } from '../base/turn.ts';
+import { BodyMemory } from '../message/body-memory.ts';
 import { MemoryBudget } from '../queue/memory-budget.ts';
 import { MESSAGE_TICK_MS, type QueueContext } from '../queue/queue-context.ts';
 import type { ReplyQueue } from '../queue/reply-queue.ts';
@@ -29,6 +30,8 @@ import { NO_METADATA, type VHostMetadata } from './vhost-metadata.ts';
 export interface NodeOptions {
   readonly name: string;
   readonly queueMemoryBytes: number;
+  /** Bytes of memory of large contents that waits for the next ones. */
+  readonly idleBodyBytes: number;
   readonly pagingMemoryBytes: number;
   /** Queues in all vhosts together. */
   readonly queueMax: number;
@@ -68,6 +71,8 @@ export class BrokerNode {
   readonly alarms: Alarms;
   readonly vhosts = new Map<string, VHost>();
   readonly memory: MemoryBudget;
+  /** Memory of large contents. */
+  readonly bodies: BodyMemory;
   readonly startedAt: number;
   /** Where direct replies arrive, by generated name. */
   readonly replies = new Map<string, ReplyQueue>();
@@ -105,6 +110,7 @@ export class BrokerNode {
     this.limits = new Limits(options, this.users);
     this.parameters = new NodeParameters(this);
     this.memory = new MemoryBudget(options.queueMemoryBytes, options.pagingMemoryBytes);
+    this.bodies = new BodyMemory(options.idleBodyBytes);
     this.alarms = new Alarms(options.alarms, log, (reason) => {
       for (const connection of this.connections) connection.setBlocked(reason);
     });
@@ -157,6 +163,7 @@ export class BrokerNode {
       wheel: this.wheel,
       messageWheel: this.messageWheel,
       memory: this.memory,
+      bodies: this.bodies,
       commits: this.commits,
       log: this.log,
       shared: null,

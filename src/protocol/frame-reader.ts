@@ -104,6 +104,11 @@ export class FrameReader {
     return this.chunk.length - this.at;
   }
 
+  /** Octets that are to come of a body frame that is handed out in parts, its end octet included; 0 when something else comes next. */
+  get partAwaited(): number {
+    return this.isDrained ? this.partsLeft : 0;
+  }
+
   /** Hands over what the socket brought. The chunk must stay as it is until `next()` has returned false, or until `keepRest()`. */
   push(chunk: Buffer): void {
     if (this.lost) return;

@@ -17,12 +17,22 @@ import {
 import { writeU16, writeU32, writeU64 } from './octets.ts';
 import { writeShortString } from './short-strings.ts';
 
+/** Memory that output refers to, and whose owner has to know when that is over. */
+export interface HeldMemory {
+  /** Output lies in it. */
+  hold(): void;
+  /** That output has been sent. Not called where that is not certain. */
+  release(): void;
+}
+
 /** A piece of output: the first `length` octets of `buffer`. */
 export interface Chunk {
   readonly buffer: Buffer;
   readonly length: number;
   /** Memory of the pool that is free when this has been sent; null when there is none, or a later chunk lies in it too. */
   memory: Buffer | null;
+  /** Memory of somebody else that is released when this has been sent; null when there is none, or a later chunk lies in it too. */
+  held: HeldMemory | null;
 }
 
 /** Chunk size when nobody says otherwise. */
@@ -83,6 +93,15 @@ export class ChunkPool {
 
   /** Takes back the memory of chunks that have been sent. */
   giveAll(chunks: readonly Chunk[]): void {
+    for (let i = 0; i < chunks.length; i++) {
+      const { memory, held } = chunks[i]!;
+      if (memory !== null) this.give(memory);
+      if (held !== null) held.release();
+    }
+  }
+
+  /** As `giveAll`, for chunks that will not be sent. Others that were may lie in the same held memory, so that is not released. */
+  dropAll(chunks: readonly Chunk[]): void {
     for (let i = 0; i < chunks.length; i++) {
       const { memory } = chunks[i]!;
       if (memory !== null) this.give(memory);
@@ -208,15 +227,24 @@ export class FrameWriter {
   /**
    * The body `src[start, end)` in frames of at most `frameMax` octets (0: no limit). An empty body has no frame. Large frames are not
    * copied: `src` must stay as it is until the chunks have been sent.
+   * @param held what `src` lies in, if somebody has to know; held once, if anything is not copied
    */
-  bodyFrames(channel: number, src: Buffer, start: number, end: number, frameMax: number): void {
+  bodyFrames(
+    channel: number,
+    src: Buffer,
+    start: number,
+    end: number,
+    frameMax: number,
+    held: HeldMemory | null = null,
+  ): void {
+    let slice: Chunk | null = null;
     const payloadMax = frameMax === 0 ? end - start : frameMax - FRAME_OVERHEAD;
     for (let from = start; from < end; from += payloadMax) {
       const to = Math.min(end, from + payloadMax);
       if (to - from >= SLICE_OCTETS_MIN) {
         this.reserve(FRAME_OVERHEAD);
         this.beginFrame(FRAME_BODY, channel, to - from);
-        this.appendSlice(src, from, to);
+        slice = this.appendSlice(src, from, to);
       } else if (this.at + FRAME_OVERHEAD + to - from <= this.buffer.length) {
         this.beginFrame(FRAME_BODY, channel, to - from);
         copyOctets(this.buffer, this.at, src, from, to);
@@ -230,6 +258,9 @@ export class FrameWriter {
       this.reserve(1);
       this.buffer[this.at++] = FRAME_END;
     }
+    if (held === null || slice === null) return;
+    held.hold();
+    slice.held = held;
   }
 
   /** A heartbeat frame. */
@@ -252,10 +283,12 @@ export class FrameWriter {
   }
 
   /** Puts `src[start, end)` into the output as a chunk of its own, without a copy. */
-  private appendSlice(src: Buffer, start: number, end: number): void {
+  private appendSlice(src: Buffer, start: number, end: number): Chunk {
     if (this.at > this.from) this.cut(null);
-    this.finished.push({ buffer: src.subarray(start, end), length: end - start, memory: null });
+    const chunk: Chunk = { buffer: src.subarray(start, end), length: end - start, memory: null, held: null };
+    this.finished.push(chunk);
     this.finishedBytes += end - start;
+    return chunk;
   }
 
   private beginFrame(type: number, channel: number, size: number): void {
@@ -296,7 +329,12 @@ export class FrameWriter {
   private cut(memory: Buffer | null): void {
     const { buffer, from, at } = this;
     const length = at - from;
-    this.finished.push({ buffer: from === 0 ? buffer : buffer.subarray(from, at), length, memory });
+    this.finished.push({
+      buffer: from === 0 ? buffer : buffer.subarray(from, at),
+      length,
+      memory,
+      held: null,
+    });
     this.finishedBytes += length;
     this.from = at;
   }

@@ -10,6 +10,7 @@
 // - Every entry that a channel holds has its line as its owner.
 
 import { BrokerError } from '../base/errors.ts';
+import { adopt, disown, settled } from '../message/body-memory.ts';
 import type { DeathReason } from '../message/death.ts';
 import { Entry } from '../message/entry.ts';
 import type { Message } from '../message/message.ts';
@@ -208,6 +209,7 @@ export class ClassicQueue
     if (this.duplicates !== null && !this.duplicates.admits(message))
       return durable ? afterTheFirst(context) : ACCEPTED;
     const entry = new Entry(line, message, line.placeFor(cold));
+    adopt(message, entry);
     entry.expiresAt = expiresAt;
     if (durable) {
       entry.durable = true;
@@ -217,6 +219,8 @@ export class ClassicQueue
     if (cold) {
       if (!durable) line.log.write(entry, expiresAt);
       line.pushCold(entry.position, message.bodyLength, expiresAt);
+      // The store has a copy, and nobody has the entry.
+      settled(message, entry);
     } else line.push(entry);
     // With consumers the turn delivers first: a queue of length 0 still serves a consumer that waits (RabbitMQ).
     if (options.bounded && this.group.size === 0 && !context.burying) this.dropHead();
@@ -284,6 +288,8 @@ export class ClassicQueue
     }
     const line = lineOf(entry);
     line.shift();
+    // Its get-ok may be written when all this is long over.
+    disown(entry.message);
     if (entry.redelivered) this.counters.redelivered++;
     if (noAck) {
       this.counters.gotNoAck++;
@@ -378,6 +384,7 @@ export class ClassicQueue
     this.counters.acked++;
     this.ordering?.ended(entry);
     line.remove(entry);
+    settled(entry.message, entry);
   }
 
   requeue(entry: Entry): void {
@@ -499,6 +506,7 @@ export class ClassicQueue
         consumer.deliver(entry);
         if (ordering !== null) ordering.ended(entry);
         line.remove(entry);
+        settled(entry.message, entry);
       } else {
         counters.delivered++;
         entry.holder = consumer;

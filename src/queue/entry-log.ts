@@ -69,7 +69,7 @@ export class EntryLog {
 
   /** The message of a stored entry. */
   read(stored: StoredEntry): Message {
-    return messageFromStored(stored.buffer, stored.start, stored.end, this.addresses.at);
+    return messageFromStored(stored.buffer, stored.start, stored.end, this.addresses.at, this.context.bodies);
   }
 
   /** The message of a stored entry where it stands: good as long as its bytes are. */

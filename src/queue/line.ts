@@ -9,6 +9,7 @@
 //   not seen at the front until that has come back.
 // - Counts of the line, and of all lines of its queue, change in the same call as the lists.
 
+import { adopt, offer } from '../message/body-memory.ts';
 import { Entry, type EntryOwner } from '../message/entry.ts';
 import { type Message, storedBodyLength } from '../message/message.ts';
 import type { QueueNo, StoredEntry } from '../store/store.ts';
@@ -500,7 +501,11 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
 
   /** A stored entry with its message, in no list. */
   entryOf(stored: StoredEntry): Entry {
-    const entry = new Entry(this, this.log.read(stored), stored.position);
+    const message = this.log.read(stored);
+    const entry = new Entry(this, message, stored.position);
+    // Nobody else has ever had this copy.
+    offer(message);
+    adopt(message, entry);
     entry.stored = true;
     entry.durable = !stored.transient;
     entry.expiresAt = this.deadlineOf(stored);

@@ -6,6 +6,7 @@
 // from the store meanwhile is seen once, and one that left is not seen.
 
 import { AddressReader } from '../message/address.ts';
+import { disown } from '../message/body-memory.ts';
 import type { Entry } from '../message/entry.ts';
 import { type Message, messageInPlace } from '../message/message.ts';
 import type { StoredEntry } from '../store/store.ts';
@@ -251,6 +252,8 @@ function foundBeside(line: Line, entry: Entry): Located {
 
 function foundInMemory(line: Line, entry: Entry, state: MessageState): Located {
   const { position, message, redelivered, expiresAt, tries } = entry;
+  // Whoever looks may take longer than the entry lives.
+  disown(message);
   return {
     number: line.number,
     position: line.nameOf(position),

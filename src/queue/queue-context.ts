@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { TimerWheel } from '../base/timer-wheel.ts';
 import type { Turn } from '../base/turn.ts';
+import type { BodyMemory } from '../message/body-memory.ts';
 import type { DeathReason } from '../message/death.ts';
 import type { Message } from '../message/message.ts';
 import type { Commits } from '../store/commits.ts';
@@ -24,6 +25,8 @@ export interface QueueContext {
   /** Timers of single messages: expiry, delays, retries. At most MESSAGE_TICK_MS late. */
   readonly messageWheel: TimerWheel;
   readonly memory: MemoryBudget;
+  /** Memory of large contents. */
+  readonly bodies: BodyMemory;
   readonly log: Logger;
   readonly commits: Commits;
   /** Deliveries of one queue in one turn, so that a busy queue cannot starve the others. */

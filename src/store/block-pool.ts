@@ -10,9 +10,11 @@ const BLOCKS_IDLE_MAX = 48;
 /** Requests of at least this many bytes take a whole block. */
 export const BLOCK_REQUEST_MIN = 64 * 1024;
 /** Idle buffers of large segments are kept up to this many bytes: what a store under pressure has in hand. */
-const LARGE_IDLE_BYTES_MAX = 16 * 1024 * 1024;
-/** Larger ones are not kept: they are rare, and one would hold the place of many. */
-const LARGE_KEPT_MAX = 4 * 1024 * 1024;
+const LARGE_IDLE_BYTES_MAX = 24 * 1024 * 1024;
+/** Larger ones are not kept: one would hold the place of all. The largest message that is taken by default fits. */
+const LARGE_KEPT_MAX = 20 * 1024 * 1024;
+/** A buffer goes to a segment that fills a part of it at least, or small ones would use up those of large ones. */
+const LARGER_MAX = 8;
 /** Large buffers are of a multiple of so many bytes, so that messages of about one size fit into each other's. */
 const LARGE_STEP = 256 * 1024;
 
@@ -47,7 +49,7 @@ export class BlockPool {
     const large = this.#large;
     for (let i = large.length - 1; i >= 0; i--) {
       const buffer = large[i]!;
-      if (buffer.length < bytes) continue;
+      if (buffer.length < bytes || buffer.length > bytes * LARGER_MAX) continue;
       large.splice(i, 1);
       this.#largeBytes -= buffer.length;
       return buffer;

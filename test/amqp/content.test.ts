@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { ContentAssembler } from '../../src/amqp/content.ts';
 import { addressOf } from '../../src/message/address.ts';
+import { BodyMemory } from '../../src/message/body-memory.ts';
 import { FRAME_BODY, FRAME_HEADER } from '../../src/protocol/constants.ts';
 import {
   body,
@@ -268,7 +269,7 @@ async function fanoutConsumer(world: World, queue: string, channel: number): Pro
 describe('memory for a body', () => {
   /** Sizes of the buffers that a body takes when it comes in parts of this size, and what had come when each was taken. */
   function taken(length: number, part: number): { readonly sizes: number[]; readonly cameThen: number[] } {
-    const assembler = new ContentAssembler(128 * 1024 * 1024);
+    const assembler = new ContentAssembler(128 * 1024 * 1024, new BodyMemory(0));
     const head = header(1, length);
     const content = bytes(Math.min(length, part));
     const sizes: number[] = [];

@@ -232,6 +232,7 @@ const NODE_DEFAULTS: NodeOptions = {
   name: 'test',
   queueMemoryBytes: 16 * 1024 * 1024,
   pagingMemoryBytes: 1024 * 1024 * 1024,
+  idleBodyBytes: 32 * 1024 * 1024,
   queueMax: Number.POSITIVE_INFINITY,
   exchangeMax: Number.POSITIVE_INFINITY,
   vhostMax: Number.POSITIVE_INFINITY,

@@ -3,6 +3,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AddressReader, addressOf, decodeAddress } from '../../src/message/address.ts';
+import { BodyMemory } from '../../src/message/body-memory.ts';
 import {
   buildMessage,
   type Message,
@@ -111,6 +112,7 @@ describe('a message', () => {
       0,
       original.headerLength,
       original.bodyLength,
+      new BodyMemory(0),
     );
     expect(message.buffer[message.at + 1]).toBe(0);
   });

@@ -3,6 +3,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { addressOf } from '../../src/message/address.ts';
+import { BodyMemory } from '../../src/message/body-memory.ts';
 import { deadMessage, hasDied } from '../../src/message/death.ts';
 import { buildMessage, type Message, messageFromFrames } from '../../src/message/message.ts';
 import { withLongHeader } from '../../src/message/splice.ts';
@@ -16,7 +17,7 @@ const NAME = 'x-delivery-count';
 /** Read anew from its bytes, so that nothing but them counts. */
 function reread(message: Message): Message {
   const { buffer, at, headerLength, bodyLength } = message;
-  return messageFromFrames(message.address, buffer, at, headerLength, bodyLength);
+  return messageFromFrames(message.address, buffer, at, headerLength, bodyLength, new BodyMemory(0));
 }
 
 function expectSame(message: Message, wanted: BasicProperties, body: Buffer): void {

@@ -11,6 +11,7 @@ import {
   listen,
   type PeerFacts,
 } from '../../src/net/listener.ts';
+import { aimReads } from '../../src/net/read-buffer.ts';
 
 const OPTIONS: ListenOptions = {
   host: '127.0.0.1',
@@ -105,6 +106,37 @@ describe('listener', () => {
     for (const [i, text] of seen.entries()) expect(text.replaceAll(`${i}`, '')).toBe('');
     // Node has changed under us when there are more: see read-buffer.ts.
     expect(memory.size).toBe(1);
+  });
+
+  it('reads to where it is told, as much as there is room for, and to the common buffer otherwise', async () => {
+    const { listener, next } = await open();
+    const handing = next();
+    const client = await dial(listener.port);
+    const { stream } = await handing;
+    const own = Buffer.alloc(300_000);
+    let at = 0;
+    let seen = 0;
+    const elsewhere: Buffer[] = [];
+    aimReads(stream, () => (at < own.length && seen > 0 ? own.subarray(at, at + 100_000) : null));
+    stream.on('data', (chunk: Buffer) => {
+      seen += chunk.length;
+      if (chunk.buffer !== own.buffer) {
+        elsewhere.push(Buffer.from(chunk));
+        return;
+      }
+      expect(chunk.byteOffset).toBe(own.byteOffset + at);
+      expect(chunk.length).toBeLessThanOrEqual(100_000);
+      at += chunk.length;
+    });
+    const sent = Buffer.from(Uint8Array.from({ length: 400_000 }, (_, i) => (i * 7) >>> 3));
+    client.write(sent);
+    await eventually(() => seen === sent.length);
+    expect(at).toBe(own.length);
+    const first = elsewhere[0]!.length;
+    expect(own.equals(sent.subarray(first, first + own.length))).toBe(true);
+    expect(Buffer.concat(elsewhere.slice(1)).equals(sent.subarray(first + own.length))).toBe(true);
+    // A stream of another kind is left as it is.
+    aimReads(client, () => own);
   });
 
   it('hands over a stream that can be paused and loses nothing, up to the end', async () => {

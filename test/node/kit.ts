@@ -22,6 +22,7 @@ export const NODE_OPTIONS: NodeOptions = {
   name: 'test',
   queueMemoryBytes: 1e9,
   pagingMemoryBytes: 1e9,
+  idleBodyBytes: 32 * 1024 * 1024,
   queueMax: Number.POSITIVE_INFINITY,
   exchangeMax: Number.POSITIVE_INFINITY,
   vhostMax: Number.POSITIVE_INFINITY,

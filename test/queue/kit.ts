@@ -5,6 +5,7 @@ import { silentLogger } from '../../src/base/logger.ts';
 import { TimerWheel } from '../../src/base/timer-wheel.ts';
 import { Turn } from '../../src/base/turn.ts';
 import { addressOf } from '../../src/message/address.ts';
+import { BodyMemory } from '../../src/message/body-memory.ts';
 import type { DeathReason } from '../../src/message/death.ts';
 import type { Entry } from '../../src/message/entry.ts';
 import { buildMessage, type Message } from '../../src/message/message.ts';
@@ -168,6 +169,7 @@ export class QueueKit {
       wheel: this.wheel,
       messageWheel: this.messageWheel,
       memory: this.memory,
+      bodies: new BodyMemory(0),
       log: silentLogger,
       commits,
       deliveriesPerTurn: options.deliveriesPerTurn,

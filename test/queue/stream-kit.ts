@@ -4,6 +4,7 @@ import { FakeClock } from '../../src/base/fake-clock.ts';
 import type { LogFields, Logger } from '../../src/base/logger.ts';
 import { TimerWheel } from '../../src/base/timer-wheel.ts';
 import { Turn } from '../../src/base/turn.ts';
+import { BodyMemory } from '../../src/message/body-memory.ts';
 import type { Entry } from '../../src/message/entry.ts';
 import { type FieldTable, tableOf } from '../../src/protocol/field-table.ts';
 import { MemoryBudget } from '../../src/queue/memory-budget.ts';
@@ -173,6 +174,7 @@ export class StreamKit {
       wheel: new TimerWheel(clock),
       messageWheel: new TimerWheel(clock, MESSAGE_TICK_MS),
       memory: this.memory,
+      bodies: new BodyMemory(0),
       log,
       commits,
       deliveriesPerTurn: options.deliveriesPerTurn,

@@ -28,15 +28,23 @@ describe('buffers of segments', () => {
     expect(pool.take(MIB) === other).toBe(false);
   });
 
-  it('are kept up to 16 MiB of large ones, and none above 4 MiB', () => {
+  it('are kept up to 24 MiB of large ones, and none above 20 MiB', () => {
     const pool = new BlockPool(BLOCK);
-    const huge = pool.take(5 * MIB);
+    const huge = pool.take(21 * MIB);
     pool.give(huge);
-    expect(pool.take(5 * MIB) === huge).toBe(false);
+    expect(pool.take(21 * MIB) === huge).toBe(false);
     const many = Array.from({ length: 30 }, () => pool.take(MIB));
     for (const each of many) pool.give(each);
     const again = Array.from({ length: 30 }, () => pool.take(MIB));
-    expect(again.filter((each) => many.includes(each)).length).toBe(16);
+    expect(again.filter((each) => many.includes(each)).length).toBe(24);
+  });
+
+  it('of large segments are not used up by small ones', () => {
+    const pool = new BlockPool(BLOCK);
+    const large = pool.take(16 * MIB);
+    pool.give(large);
+    expect(pool.take(MIB) === large).toBe(false);
+    expect(pool.take(15 * MIB) === large).toBe(true);
   });
 
   it('of a size that nobody asks for any more make room for others', () => {
