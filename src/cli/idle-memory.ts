@@ -58,6 +58,8 @@ export class IdleMemory {
   /** What was left after the last collection, or held at the start. */
   private base: number;
   private quietLooks = 0;
+  /** A collection has begun what a second one ends. */
+  private again = false;
 
   constructor(clock: Clock, probe: MemoryProbe) {
     this.probe = probe;
@@ -79,9 +81,14 @@ export class IdleMemory {
     const bytes = probe.bytes();
     // What was given back by itself is not to be waited for again.
     if (bytes < this.base) this.base = bytes;
-    if (bytes < this.base + WORTH_BYTES) return;
+    const isWorth = bytes >= this.base + WORTH_BYTES;
+    if (!isWorth && !this.again) return;
     probe.collect();
     this.base = probe.bytes();
+    // The first one sees the end of the burst in what was allocated since the one before, and keeps room for young objects (measured: 55 to
+    // 60 MiB, in every other burst). One that comes as long after it sees that nothing was.
+    this.again = isWorth;
+    this.quietLooks = 0;
     // The collection itself is work.
     this.cpuMs = probe.cpuMs();
   }

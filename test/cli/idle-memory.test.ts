@@ -32,7 +32,7 @@ class FakeProcess implements MemoryProbe {
   }
 }
 
-it('collects once when the process has become quiet after a burst, and not while it is busy', () => {
+it('collects twice when the process has become quiet after a burst, and not while it is busy', () => {
   const clock = new FakeClock();
   const own = new FakeProcess();
   const memory = new IdleMemory(clock, own);
@@ -46,8 +46,29 @@ it('collects once when the process has become quiet after a burst, and not while
   expect(own.collections).toBe(0);
   clock.advance(1_000);
   expect(own.collections).toBe(1);
-  clock.advance(60_000);
+  clock.advance(1_000 * (QUIET_LOOKS - 1));
   expect(own.collections).toBe(1);
+  clock.advance(1_000);
+  expect(own.collections).toBe(2);
+  clock.advance(60_000);
+  expect(own.collections).toBe(2);
+  memory.stop();
+});
+
+it('puts the second one off while somebody is busy', () => {
+  const clock = new FakeClock();
+  const own = new FakeProcess();
+  const memory = new IdleMemory(clock, own);
+  own.held += 10 * WORTH_BYTES;
+  clock.advance(1_000 * QUIET_LOOKS);
+  expect(own.collections).toBe(1);
+  for (let second = 0; second < 30; second++) {
+    own.cpu += 900;
+    clock.advance(1_000);
+  }
+  expect(own.collections).toBe(1);
+  clock.advance(1_000 * QUIET_LOOKS);
+  expect(own.collections).toBe(2);
   memory.stop();
 });
 
@@ -60,11 +81,11 @@ it('leaves a process alone whose memory did not grow, or grew by what it needs',
   own.held += 2 * WORTH_BYTES;
   own.needed = own.held;
   clock.advance(60_000);
-  expect(own.collections).toBe(1);
+  expect(own.collections).toBe(2);
   memory.stop();
   own.held += 10 * WORTH_BYTES;
   clock.advance(60_000);
-  expect(own.collections).toBe(1);
+  expect(own.collections).toBe(2);
 });
 
 it('gives memory of this process back', () => {
