@@ -12,6 +12,8 @@ import * as wire from './wire.ts';
 const SOCKET = 0;
 const CHANNEL = 1;
 const READ_BYTES = 65_536;
+/** Between two writes at a fixed rate. */
+const PACE_MS = 1;
 
 class Trips implements ScannerSink {
   readonly histogram = new Histogram();
@@ -28,6 +30,10 @@ class Trips implements ScannerSink {
   /** Deliveries acknowledged: the tag of the last one. */
   private acked = 0;
   private closed = false;
+  /** What nobody ever wakes: a sleep without an event loop, to some 60 us. */
+  private readonly sleeper = new Int32Array(new SharedArrayBuffer(4));
+  private paced = 0;
+  private readonly paceFrom = monotonicMs();
 
   constructor(job: TripJob) {
     this.job = job;
@@ -61,6 +67,7 @@ class Trips implements ScannerSink {
   get count(): number {
     const { kind } = this.job;
     if (kind === 'confirm') return this.confirmed + this.refused;
+    if (kind === 'pace') return this.paced;
     return this.scanner.contents + this.empties;
   }
 
@@ -73,9 +80,10 @@ class Trips implements ScannerSink {
     while (now < until) {
       if (kind === 'get') this.get();
       else if (kind === 'confirm') this.confirm();
+      else if (kind === 'pace') this.pace();
       else this.read();
       const after = performance.now();
-      if (kind !== 'read') this.histogram.record((after - now) * 1000);
+      if (kind === 'get' || kind === 'confirm') this.histogram.record((after - now) * 1000);
       now = after;
     }
     return now - began;
@@ -104,6 +112,24 @@ class Trips implements ScannerSink {
     const before = this.count;
     this.write(this.request);
     while (this.count === before) this.read();
+  }
+
+  /** What is due by now in one write, then a rest. */
+  private pace(): void {
+    const now = monotonicMs();
+    const due = Math.floor(((now - this.paceFrom) * this.job.perSecond) / 1000) - this.paced;
+    if (due > 0) {
+      const { request } = this;
+      const bytes = Buffer.allocUnsafe(due * request.length);
+      for (let i = 0; i < due; i++) {
+        request.copy(bytes, i * request.length);
+        // The body is the end of the request, but for the end octet of its frame.
+        bytes.writeDoubleBE(now, (i + 1) * request.length - 1 - this.job.bodyBytes);
+      }
+      this.write(bytes);
+      this.paced += due;
+    }
+    Atomics.wait(this.sleeper, 0, 0, PACE_MS);
   }
 
   private write(bytes: Buffer): void {

@@ -4,11 +4,16 @@
 export interface TripJob {
   /**
    * get: write the request, wait for what it brings, acknowledge it in front of the next one. confirm: write the publish, wait for its
-   * confirm. read: write nothing, read deliveries whose first eight bytes say when they were written (`monotonicMs`).
+   * confirm. read: write nothing, read deliveries whose first eight bytes say when they were written (`monotonicMs`). pace: write the
+   * publish at a fixed rate, with such a time in it, and read nothing.
    */
-  readonly kind: 'get' | 'confirm' | 'read';
+  readonly kind: 'get' | 'confirm' | 'read' | 'pace';
   /** Frames of the request in base64; empty for `read`. */
   readonly request: string;
+  /** Messages a second for `pace`. */
+  readonly perSecond: number;
+  /** Bytes of the body in the request. */
+  readonly bodyBytes: number;
   readonly warmupSeconds: number;
   readonly seconds: number;
 }

@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { ACK_EVERY, type Bench, cost, type Measured, type Metric, PREFETCH, rate, tally } from './bench.ts';
 import type { Link } from './link.ts';
-import { PacedProducer, Producer } from './producer.ts';
+import { Producer } from './producer.ts';
 import type { TripJob, TripResult, TripWord } from './trip-job.ts';
 import * as wire from './wire.ts';
 
@@ -72,6 +72,13 @@ interface Listener {
   readonly begin?: () => void;
 }
 
+/** For `pace`: how fast, what, and how much longer than the window. */
+interface Pace {
+  readonly perSecond: number;
+  readonly bodyBytes: number;
+  readonly extraSeconds: number;
+}
+
 /** Hands the connection of a link to a process of its own, which does the job on it and closes it. The link is of no use afterwards. */
 export async function roundTrips(
   bench: Bench,
@@ -79,9 +86,12 @@ export async function roundTrips(
   kind: TripJob['kind'],
   request: Buffer,
   listener: Listener = {},
+  pace: Pace = { perSecond: 0, bodyBytes: 0, extraSeconds: 0 },
 ): Promise<Trips> {
-  const { seconds, warmupSeconds } = bench.options;
-  const job: TripJob = { kind, request: request.toString('base64'), warmupSeconds, seconds };
+  const { warmupSeconds } = bench.options;
+  const { extraSeconds, ...paced } = pace;
+  const seconds = bench.options.seconds + extraSeconds;
+  const job: TripJob = { kind, request: request.toString('base64'), ...paced, warmupSeconds, seconds };
   // Standard input, because the system's calls on descriptors 0 to 2 block in a child, whatever they did here.
   const child = spawn(process.execPath, [...program(), JSON.stringify(job)], {
     stdio: [link.socket, 'pipe', 'inherit'],
@@ -185,15 +195,23 @@ export async function latency(bench: Bench, size: number, perSecond: number): Pr
   const link = await bench.link();
   const queue = await bench.queue(link, 'q', false);
   await consumer.consume(queue, 0, 0);
-  const producer = new PacedProducer(link, publishOf(queue, false, size), perSecond);
-  producer.start();
-  const { measured, result } = await roundTrips(bench, consumer, 'read', Buffer.alloc(0), {
-    begin: () => {
-      producer.worstTick = 0;
-    },
-  });
-  producer.stop();
-  bench.notes.push(`longest gap of the generator's own timer: ${producer.worstTick.toFixed(1)} ms`);
+  const publish = link.encode(publishOf(queue, false, size));
+  // It begins before the reader does, and must not end before it.
+  const pacing = roundTrips(
+    bench,
+    link,
+    'pace',
+    publish,
+    {},
+    { perSecond, bodyBytes: size, extraSeconds: 1 },
+  );
+  const reading = roundTrips(bench, consumer, 'read', Buffer.alloc(0));
+  const { measured: read, result } = await reading;
+  const { result: paced } = await pacing;
+  const measured: Measured = {
+    ...read,
+    generatorCpu: read.generatorCpu + (paced.cpu * read.seconds) / paced.seconds,
+  };
   return [
     rate('delivered', 'msg/s', measured),
     ...percentiles('latency', result),
