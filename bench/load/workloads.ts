@@ -459,6 +459,10 @@ export async function runWorkload(name: string, options: RunOptions): Promise<Ru
   const bench = new Bench(options, name);
   try {
     const metrics = await workload.run(bench);
+    // Before its queues are gone.
+    const resident = bench.resident();
+    if (resident !== null && !metrics.some((metric) => metric.name.startsWith('RSS')))
+      metrics.push(cost('RSS, at the end', 'MiB', resident / 2 ** 20));
     await bench.close();
     return { workload: name, product: bench.product, version: bench.version, metrics, notes: bench.notes };
   } catch (error) {

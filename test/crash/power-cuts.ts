@@ -67,7 +67,8 @@ class PowerCuts {
       segmentBytesMax: random.chance(0.5) ? 4 * 1024 : 64 * 1024,
       pendingBytesHigh: random.chance(0.5) ? 64 * 1024 : 16 * 1024 * 1024,
       mergeSegments: 2 + random.below(8),
-      queueSegmentsFew: 0,
+      queueSegmentsFew: random.chance(0.5) ? 0 : 64,
+      segmentsFew: random.chance(0.7) ? 16_384 : 1 + random.below(40),
       deadBytesMin: 16 * 1024,
     });
   }

@@ -60,7 +60,8 @@ class Run {
       readSlowness: random.below(5),
       segmentBytesMax: 200 + random.below(20_000),
       mergeSegments: 2 + random.below(4),
-      queueSegmentsFew: 0,
+      queueSegmentsFew: random.chance(0.5) ? 0 : 64,
+      segmentsFew: random.chance(0.7) ? 16_384 : 1 + random.below(40),
     });
     this.kit = await StreamKit.open(limits, {
       store,
