@@ -10,6 +10,8 @@ export class Brakes {
   private readonly connection: Connection;
   /** Content has come in since the connection opened, or since it was unblocked. */
   isPublisher = false;
+  /** Contents that have come in. */
+  contents = 0;
   /** The client was told that it is blocked. */
   private told = false;
 
@@ -20,6 +22,7 @@ export class Brakes {
   /** Content has come in: alarms and the store's pressure concern this connection. */
   published(): void {
     this.isPublisher = true;
+    this.contents++;
     const { node, gate } = this.connection;
     if (node.pressure) gate.pause('pressure');
     if (node.alarms.reason !== null) this.setBlocked(node.alarms.reason);

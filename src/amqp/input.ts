@@ -111,6 +111,7 @@ export class Input {
     const { output, writer } = connection;
     const { turn } = connection.node;
     const before = writer.pendingBytes;
+    const { contents } = connection.brakes;
     // A chunk is mostly as much as the system hands over at once, 64 KiB.
     const restFrom = turn.isQuick ? reader.left - QUICK_READ_BYTES : 0;
     for (;;) {
@@ -128,8 +129,8 @@ export class Input {
     }
     const answer = writer.pendingBytes - before;
     output.answered(answer);
-    // Who only acknowledges waits for nothing.
-    if ((answer > 0 || connection.brakes.isPublisher) && turn.turns - this.busyTurn > QUICK_TURNS)
+    // Who only acknowledges, or says that it is alive, waits for nothing.
+    if ((answer > 0 || connection.brakes.contents !== contents) && turn.turns - this.busyTurn > QUICK_TURNS)
       turn.beQuick();
   }
 

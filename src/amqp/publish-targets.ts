@@ -119,21 +119,19 @@ class Table {
     }
   }
 
-  /** @returns false when it has taken the place of another one */
-  add(hash: number, target: PublishTarget): boolean {
+  /** May take the place of another one. */
+  add(hash: number, target: PublishTarget): void {
     if (this.count * 2 >= this.slots.length) this.grow();
-    return this.put(hash, target);
+    this.put(hash, target);
   }
 
-  private put(hash: number, target: PublishTarget): boolean {
+  private put(hash: number, target: PublishTarget): void {
     const { hashes, slots, mask } = this;
     let slot = hash & mask;
     for (let i = 0; i < PROBES_MAX && slots[slot] !== null; i++) slot = (hash + i) & mask;
-    const isFree = slots[slot] === null;
+    if (slots[slot] === null) this.count++;
     slots[slot] = target;
     hashes[slot] = hash;
-    if (isFree) this.count++;
-    return isFree;
   }
 
   private grow(): void {
@@ -189,7 +187,11 @@ export class PublishTargets {
       this.old = this.young;
       this.young = new Table();
     }
-    if (this.young.add(hash, target)) sum.count++;
+    // Not always one more: where keys collide one takes another's place, when the table grows as well.
+    const { young } = this;
+    const { count } = young;
+    young.add(hash, target);
+    sum.count += young.count - count;
     return target;
   }
 

@@ -111,7 +111,8 @@ export function perform(
 function checkTarget(channel: Channel, target: PublishTarget): void {
   const { connection } = channel;
   const { vhost, node } = connection;
-  if (target.topologyGeneration !== -1) connection.targets.aged(1);
+  const known = target.topologyGeneration;
+  if (known !== -1 && known !== vhost.generation) connection.targets.aged(1);
   const name = target.address.exchange;
   connection.assertMay('write', 'exchange', name);
   const exchange = vhost.exchange(name);

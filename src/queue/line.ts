@@ -518,8 +518,10 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
 
   room(): number {
     const { levels } = this;
-    const { share: whole } = this.context.memory;
-    const share = Math.min(whole / this.queue.lineCount, READ_AHEAD_BYTES);
+    const { share: memory } = this.context.memory;
+    // What is parked stays, and must not stop what follows it before it takes half of all there is.
+    const whole = this.parked > 0 ? memory : Math.min(memory, READ_AHEAD_BYTES);
+    const share = Math.min(memory / this.queue.lineCount, whole);
     const free = levels === null ? 0 : whole - levels.hotBytes;
     // Half empty before it is filled again: few long reads instead of many short ones.
     if (this.hotBytes <= share / 2) return Math.max(share - this.hotBytes, free);

@@ -275,7 +275,10 @@ export class Reader {
   ): boolean {
     const { from, entries, maxBytes } = request;
     const cursor = this.#cursor;
-    const mayCut = segment.length + segment.sharedBytes > 2 * maxBytes || segment.live > 2 * READ_ENTRIES_MAX;
+    // Many who read in turn would push out each other's cuts, and fetch every segment again and again: then it is better taken whole.
+    const isMany =
+      segment.live > 2 * READ_ENTRIES_MAX && (cut !== null || this.#cuts.size < CUT_SEGMENTS_MAX);
+    const mayCut = segment.length + segment.sharedBytes > 2 * maxBytes || isMany;
     cursor.begin(segment.first);
     // Records have to be walked from an end that is known; reads mostly go forward.
     if (cut !== null && cut.position < from) cursor.resume(cut.position, cut.next);
