@@ -97,7 +97,12 @@ export function createTlsServer(
     else onSecure(socket);
   });
   // A bad certificate is known by its own word; the error of the handshake says only that it ended.
-  server.on('tlsClientError', (error, socket) => refuse(socket, socket.authorizationError ?? error));
+  server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+    const why = socket.authorizationError ?? error;
+    // Who only looks whether the port is open goes again at once: health checks do, every few seconds.
+    if (why === error && error.code === 'ECONNRESET') socket.destroy();
+    else refuse(socket, why);
+  });
   return {
     server,
     endUnfinished: () => {

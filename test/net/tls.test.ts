@@ -189,6 +189,17 @@ describe('a TLS port', () => {
     expect(word.toString()).toBe('still here');
   });
 
+  it('says nothing of a client that only looks whether the port is open', async () => {
+    const { listener, refused } = await open();
+    const look = await dialPlain(listener.port);
+    look.end();
+    await once(look, 'close');
+    const plain = await dialPlain(listener.port);
+    plain.write('AMQP\0\0\x09\x01');
+    // The first refusal is that of the second client.
+    expect((await refused.next()).reason).toMatch(/wrong version number|packet length/);
+  });
+
   it('refuses a client that says nothing, when its time is up', async () => {
     const { listener, refused } = await open({ handshakeTimeoutMs: 100 });
     await dialPlain(listener.port);
