@@ -72,6 +72,8 @@ export function createTlsServer(
   const asks = options.clientCertificates !== 'ignored';
   const server = createServer({
     ...net,
+    // Who goes during the handshake is gone; only behind it may a client end its half first.
+    allowHalfOpen: false,
     ...contextOf(options),
     handshakeTimeout: options.handshakeTimeoutMs,
     requestCert: asks,
@@ -94,7 +96,10 @@ export function createTlsServer(
     unfinished.delete(endOf(socket));
     if (asks && !socket.authorized && subjectOf(socket.getPeerCertificate()) !== null)
       refuse(socket, socket.authorizationError);
-    else onSecure(socket);
+    else {
+      socket.allowHalfOpen = net.allowHalfOpen ?? false;
+      onSecure(socket);
+    }
   });
   // A bad certificate is known by its own word; the error of the handshake says only that it ended.
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
