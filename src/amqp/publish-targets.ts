@@ -254,7 +254,7 @@ export class SharedTargets {
 }
 
 /** Words instead of octets, as for names (protocol/short-strings.ts): half the cost. */
-function hashOf(buffer: Buffer, start: number, stop: number): number {
+export function hashOf(buffer: Buffer, start: number, stop: number): number {
   let hash = stop - start;
   let at = start;
   for (; at < stop - 3; at += 4) {

@@ -1,20 +1,9 @@
 // What is remembered of publishes stays within its bounds, and is looked after only when there is a reason.
 import { expect, it, vi } from 'vitest';
-import { PublishTargets, SharedTargets } from '../../src/amqp/publish-targets.ts';
+import { hashOf, PublishTargets, SharedTargets } from '../../src/amqp/publish-targets.ts';
 import type { VHost } from '../../src/node/vhost.ts';
 import { body, header, method, openWorld } from './world.ts';
 
-function hashOf(buffer: Buffer, start: number, stop: number): number {
-  let hash = stop - start;
-  let at = start;
-  for (; at < stop - 3; at += 4) {
-    const word = buffer[at]! | (buffer[at + 1]! << 8) | (buffer[at + 2]! << 16) | (buffer[at + 3]! << 24);
-    hash = Math.imul(hash ^ word, 0x9e3779b1);
-    hash ^= hash >>> 15;
-  }
-  for (; at < stop; at++) hash = Math.imul(hash ^ buffer[at]!, 0x9e3779b1);
-  return hash ^ (hash >>> 13);
-}
 it('counts what is remembered rightly when keys were made to collide', () => {
   const shared = new SharedTargets();
   const host = { generation: 1 } as unknown as VHost;
