@@ -14,7 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { holdsFor, judge, type Known, median } from './guard-judge.ts';
 
-const ATTEMPTS = 10;
+const ATTEMPTS = 25;
 /** Processes that are asked when guard.json is written. */
 const LOOKS = 9;
 /** Between two attempts, so that what disturbed the first may be over. */
