@@ -14,6 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { DISTURBANCES, type Disturbance } from './disturb.ts';
 import { QuietClient } from './quiet.ts';
+import { median } from './report.ts';
 import { OtherBroker, OwnBroker, type Target } from './target.ts';
 import { isRealTime, waitedSeconds } from './usage.ts';
 
@@ -37,12 +38,6 @@ interface Seen {
 }
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
 
 /** Puts a process behind this one, and its session too where sessions have a place. */
 function standBack(pid: number): void {
