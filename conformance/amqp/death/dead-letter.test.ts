@@ -7,7 +7,7 @@ import { acrossRestart, OWN_ONLY } from '../../support/restart.ts';
 import { type Scene, scene } from '../../support/scene.ts';
 import { rule, type Target, useTarget } from '../../support/target.ts';
 import { decodeTable, encodeArray, longlong, longstr, type TypedEntry } from '../../support/typed-table.ts';
-import { passTimeWhileWaiting } from '../../support/waiting.ts';
+import { passTimeWhileWaiting, WAIT_MS } from '../../support/waiting.ts';
 
 const clock = new FakeClock();
 useTarget({ clock });
@@ -254,7 +254,7 @@ rule('8.3.fields', 'names, types and values', async (target) => {
   client.sendMethod(1, 'basic.reject', { deliveryTag: 1, requeue: false });
   // RabbitMQ hands the dead letter on after it has answered what comes behind the reject.
   let headers: TypedEntry[] = [];
-  for (let tries = 0; headers.length === 0 && tries < 1_000; tries++) {
+  for (const deadline = Date.now() + WAIT_MS; headers.length === 0 && Date.now() < deadline; ) {
     client.sendMethod(1, 'basic.get', { queue: dead, noAck: true });
     const reply = await client.next();
     if (reply.name !== 'basic.get-ok') continue;
@@ -453,7 +453,9 @@ rule('8.4.self', 'a queue and itself', async (target) => {
   const message = await take(t.channel, queue);
   expect(deaths(message)[0]).toMatchObject({ queue, reason: 'rejected', count: 1 });
   t.channel.ack(message);
-  t.channel.publish('', queue, 'b', { expiration: '1' });
+  // Confirmed, so that a count of none cannot be one from before it came.
+  await t.channel.confirms();
+  await t.channel.publishConfirmed('', queue, ['b'], { expiration: '1' });
   await t.channel.untilReady(queue, 0);
   expect(await t.channel.drain(queue)).toEqual([]);
 });
