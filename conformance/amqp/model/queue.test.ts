@@ -151,6 +151,8 @@ async function script(t: Scene, seed: number, tx: boolean): Promise<void> {
       await channel.close();
       for (const entry of [...side.unacked.values(), ...side.settled.map(({ entry }) => entry)])
         model.requeue(entry);
+      // What was got and not settled may come back only after close-ok.
+      await t.channel.untilReady(queue, model.ready.length);
       channels[channels.indexOf(side)] = await open();
     }
   }
@@ -158,6 +160,7 @@ async function script(t: Scene, seed: number, tx: boolean): Promise<void> {
     await channel.close();
     for (const entry of [...unacked.values(), ...settled.map(({ entry }) => entry)]) model.requeue(entry);
   }
+  await t.channel.untilReady(queue, model.ready.length);
   const left = await t.channel.drain(queue);
   expect(left.map(Number), `seed ${seed}: ${history.join(', ')}`).toEqual(
     model.ready.map(({ number }) => number),
