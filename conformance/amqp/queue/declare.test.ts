@@ -167,6 +167,7 @@ rule('5.1.exclusive', 'it goes too when its connection is cut', async (target) =
       () => false,
       () => true,
     );
+    if (!gone) await channel.close();
     if (Date.now() > deadline) throw new Error('the exclusive queue outlives its connection');
   }
   const channel = await t.newChannel();

@@ -255,8 +255,12 @@ rule('5.4.cancel', 'a client without the capability hears nothing', async (targe
   const quiet = await t.stranger({
     clientProperties: { capabilities: { authentication_failure_close: true } },
   });
+  const watcher = await t.newChannel();
+  await watcher.consume(queue);
   await quiet.consume(queue, { consumerTag: 'deaf' });
   await quiet.call('queue.delete', { queue });
+  // Channels hear of the end behind delete-ok, and until then the tag is taken. Only the others are told.
+  await watcher.next('basic.cancel');
   const next = await t.queue({}, quiet);
   const consumer = await quiet.consume(next, { consumerTag: 'deaf' });
   quiet.publish('', next, 'x');
