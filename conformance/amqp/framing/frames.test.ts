@@ -407,17 +407,20 @@ rule('2.1.utf8-publish', 'a routing key may hold any bytes, and comes back as th
   const client = await target.openWithChannel();
   const queue = target.name('bytes');
   await client.call(1, 'queue.declare', { queue, exclusive: true });
-  await client.call(1, 'queue.bind', { queue, exchange: 'amq.fanout', routingKey: '' });
+  // An exchange of its own: what other tests publish to amq.fanout would come too.
+  const exchange = target.name('bytes');
+  await client.call(1, 'exchange.declare', { exchange, type: 'fanout', autoDelete: true });
+  await client.call(1, 'queue.bind', { queue, exchange, routingKey: '' });
   const publishBytes = rawMethod(
     1,
     60,
     40,
-    Buffer.concat([short(0), shortstr('amq.fanout'), shortstr(NOT_UTF8), octet(0)]),
+    Buffer.concat([short(0), shortstr(exchange), shortstr(NOT_UTF8), octet(0)]),
   );
   client.send(publishBytes, header(1, 0));
   const { method: getOk } = await client.get(1, queue);
   // class, method, tag, redelivered, exchange, then the key
-  const at = 4 + 8 + 1 + 1 + 'amq.fanout'.length;
+  const at = 4 + 8 + 1 + 1 + exchange.length;
   expect([...getOk.payload.subarray(at, at + 4)]).toEqual([3, ...NOT_UTF8]);
 });
 
