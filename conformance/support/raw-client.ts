@@ -487,6 +487,17 @@ export class RawClient {
     return this.expectContent('basic.get-ok', channel);
   }
 
+  /** Asks for the number of ready messages until it is `count`. */
+  async untilReady(channel: number, queue: string, count: number): Promise<void> {
+    const deadline = Date.now() + PATIENCE_MS;
+    for (;;) {
+      const { messageCount } = await this.call(channel, 'queue.declare', { queue, passive: true });
+      if (messageCount === count) return;
+      if (Date.now() > deadline)
+        throw new Error(`expected ${count} ready messages in ${queue}, there are ${messageCount}`);
+    }
+  }
+
   /** Proves that nothing is on its way: a round trip on `channel` whose reply must be the very next frame. */
   async expectQuiet(channel: number): Promise<void> {
     await this.call(channel, 'basic.qos', { prefetchCount: 0, global: false });

@@ -51,6 +51,7 @@ rule('6.3.cancel', 'deliveries held by a cancelled consumer can be acked and req
   expect(await t.channel.drain(queue)).toEqual(['2']);
   await t.channel.close();
   const other = await t.newChannel();
+  await other.untilReady(queue, 1);
   expect(await other.drain(queue)).toEqual(['3']);
 });
 

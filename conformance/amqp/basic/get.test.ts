@@ -35,6 +35,7 @@ rule('6.4.get', 'what was got waits for its ack, or goes back', async (target) =
   await t.channel.get(queue);
   await t.channel.close();
   const other = await t.newChannel();
+  await other.untilReady(queue, 1);
   expect(await other.get(queue)).toMatchObject({ body: '2', redelivered: true, messageCount: 0 });
 });
 

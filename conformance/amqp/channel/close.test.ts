@@ -1,6 +1,6 @@
 // How channels end: by the client, by an error, and what happens to frames on their way.
 import { expect } from 'vitest';
-import { expectReason, expectSoftError } from '../../support/checks.ts';
+import { expectSoftError } from '../../support/checks.ts';
 import { body, header, method, publish, type RawClient } from '../../support/raw-client.ts';
 import { rule, type Target, useTarget } from '../../support/target.ts';
 
@@ -183,6 +183,8 @@ rule('2.4.reopened', 'after close-ok the number is as new', async (target) => {
   offend(client, target);
   await client.expectChannelClose(1);
   await client.openChannel(1);
+  // What was got comes back when RabbitMQ's channel is gone, and that may be later.
+  await client.untilReady(1, queue, 2);
   expect((await client.get(1, queue, false)).method.fields['deliveryTag']).toBe(1);
   expect((await client.get(1, queue, false)).method.fields['deliveryTag']).toBe(2);
   // Not in confirm mode any more: a publish is not answered, and tx can be selected.
@@ -198,8 +200,8 @@ rule(
     const { client, queue } = await twoChannels(target);
     for (const text of ['a', 'b']) client.send(publish(2, '', queue, text));
     await client.expectQuiet(2);
-    await client.get(1, queue, false);
-    await client.get(1, queue, false);
+    await client.call(1, 'basic.consume', { queue, consumerTag: 'c' });
+    for (let i = 0; i < 2; i++) await client.expectContent('basic.deliver', 1);
     const { payload } = await (async () => {
       client.sendMethod(1, 'channel.close', CLOSE);
       return client.expectFrame('channel.close-ok', 1);
@@ -244,15 +246,10 @@ rule(
     onRabbitMQ: async (target) => {
       const client = await reopenUnanswered(target);
       const first = await client.next();
-      if (first.name === 'channel.close-ok') return;
-      expectReason(
-        {
-          code: Number(first.fields['replyCode']),
-          text: String(first.fields['replyText']),
-          classId: 20,
-          methodId: 10,
-        },
-        { code: 504, text: "second 'channel.open' seen" },
+      if (first.name === 'channel.close-ok' || first.name === 'channel.open-ok') return;
+      expect(first.name).toBe('connection.close');
+      expect(first.fields['replyText']).toMatch(
+        /^CHANNEL_ERROR - (second 'channel.open' seen|expected 'channel.open')$/,
       );
     },
   },
