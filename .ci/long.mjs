@@ -31,7 +31,7 @@ const RUNS = {
     tests(['test/crash/dead-letters.test.ts'], { FAILURE_CRASHES: '1000' }),
   'store model, 400 seeds': () => tests(['test/store'], { STORE_SEEDS: '400' }),
   'simulation, 2,000 seeds': () => tests(['test/simulation'], { SIM_SEEDS: '2000' }),
-  'speed guard': () => counted(['.ci/ready.mjs', 'run', 'bench/micro/guard.ts']),
+  'speed guard': () => counted(['.ci/ready.mjs', 'bench', 'micro/guard']),
   'protocol fuzzing, 2,000 rounds': () => tests(['conformance/amqp/fuzz.test.ts'], { FUZZ_ROUNDS: '2000' }),
 };
 

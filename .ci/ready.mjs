@@ -6,7 +6,7 @@
 //   node .ci/ready.mjs check              everything that must hold before a merge (--without-tests: all but the tests)
 //   node .ci/ready.mjs build              install and build only
 //   node .ci/ready.mjs run FILE [args]    install, build, run a TypeScript or JavaScript program of the project
-//   node .ci/ready.mjs bench NAME [args]  install, build, compile the load generator, run bench/load/NAME.ts
+//   node .ci/ready.mjs bench NAME [args]  install, build, compile the benchmarks, run bench/NAME.ts
 //   node .ci/ready.mjs tool FILE [args]   the same without a build, for tools that work on the sources
 //
 // Progress goes to standard error, one line per step, so that standard output belongs to what was asked for.
@@ -250,10 +250,7 @@ async function bench([name, ...args]) {
     output: process.stderr,
   });
   if (status !== 0) throw new Failure('the load generator could not be built; the errors are above');
-  process.exitCode = await node([
-    at('node_modules', '.cache', 'bench', 'bench', 'load', `${name}.js`),
-    ...args,
-  ]);
+  process.exitCode = await node([at('node_modules', '.cache', 'bench', 'bench', `${name}.js`), ...args]);
 }
 
 const [command = '', ...rest] = process.argv.slice(2);

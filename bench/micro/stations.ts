@@ -1,11 +1,5 @@
-// What one message costs at each station of its way, as a ratio to a fixed loop in the same process. A ratio says the same on a busy machine
-// and on a slow one, where a time does not. A program of its own, so that guard.ts can ask several processes: how V8 compiles a station
-// is decided once in a process, and not always the same way.
-//
-//   stations.ts NAME…      prints {"NAME": ratio, …}; without names, of all stations
-//
-// Each station is measured in short rounds, in turn with the loop, and the best of each counts: what else the machine does can only make
-// a round slower.
+// The stations of a message's way, each as work that can be done any number of times: reading, routing, the queue, writing, the store.
+// Owns what a station does; must not know how it is measured (count.ts, guard.ts).
 
 import { deliveryHead, writeDelivery } from '../../src/amqp/delivery.ts';
 import { PublishTargets } from '../../src/amqp/publish-targets.ts';
@@ -32,37 +26,18 @@ import type { Destination } from '../../src/routing/router.ts';
 import { createRouter } from '../../src/routing/router-types.ts';
 import { Commits } from '../../src/store/commits.ts';
 import { memoryStore } from '../../src/store/log-store.ts';
-
-const ROUNDS = 25;
-/** Length of a round in milliseconds: short, so that some of them are not disturbed. */
-const ROUND_MS = 6;
+import { wholeWay } from './whole-way.ts';
 
 /** Does `count` operations. */
-type Work = (count: number) => void;
+export type Work = (count: number) => void | Promise<void>;
 
 /** Gathers results, so that nothing measured can be left out as unused. */
 let sink = 0;
 
-// ── the fixed loop: bytes, a table, small objects, in the proportions of a broker's work. Never change it. ──
-
-const loopBytes = Buffer.from(Array.from({ length: 256 }, (_, i) => (i * 7) & 255));
-const loopTable = new Map(Array.from({ length: 512 }, (_, i) => [`key${i}`, i]));
-const loopKeys = [...loopTable.keys()];
-const loopTarget = Buffer.alloc(256);
-
-const reference: Work = (count) => {
-  let hash = 17;
-  for (let i = 0; i < count; i++) {
-    for (let j = i & 63; j < (i & 63) + 32; j++) hash = (Math.imul(hash, 31) + loopBytes[j]!) | 0;
-    hash ^= loopTable.get(loopKeys[i & 511]!)!;
-    loopBytes.copy(loopTarget, i & 31, 0, 96);
-    const pair = { hash, i };
-    hash = (pair.hash + pair.i) | 0;
-  }
-  sink ^= hash;
-};
-
-// ── the stations ──
+/** What everything that was done came to: a number without a meaning. */
+export function gathered(): number {
+  return sink;
+}
 
 const MESSAGES = 40;
 const pool = new ChunkPool();
@@ -270,38 +245,6 @@ async function segmentWriting(size: number): Promise<Work> {
   };
 }
 
-// ── measuring ──
-
-/** Best nanoseconds per operation of `work` and of the fixed loop, over rounds that take turns. */
-function ratioOf(work: Work): number {
-  const size = sized(work);
-  const loops = sized(reference);
-  let best = Number.POSITIVE_INFINITY;
-  let bestLoop = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < ROUNDS; round++) {
-    bestLoop = Math.min(bestLoop, timed(reference, loops));
-    best = Math.min(best, timed(work, size));
-  }
-  return best / bestLoop;
-}
-
-function timed(work: Work, count: number): number {
-  const start = process.hrtime.bigint();
-  work(count);
-  return Number(process.hrtime.bigint() - start) / count;
-}
-
-/** Operations that take about a round, warmed up. */
-function sized(work: Work): number {
-  let count = 1_000;
-  for (let i = 0; i < 12; i++) {
-    const ns = timed(work, count) * count;
-    if (ns > ROUND_MS * 1e6) break;
-    if (ns < (ROUND_MS * 1e6) / 2) count *= 2;
-  }
-  return count;
-}
-
 const plain = [buildMessage(addressOf('', 'q'), NO_PROPERTIES, Buffer.alloc(16))];
 const persistent = [
   buildMessage(addressOf('', 'q'), { ...NO_PROPERTIES, deliveryMode: 2 }, Buffer.alloc(100)),
@@ -310,7 +253,8 @@ const levels = Array.from({ length: 100 }, (_, i) =>
   buildMessage(addressOf('', 'q'), { ...NO_PROPERTIES, priority: (i * 37) % 256 }, Buffer.alloc(16)),
 );
 
-const STATIONS: Record<string, () => Work | Promise<Work>> = {
+/** Every station by its name, made when it is asked for. */
+export const STATIONS: Readonly<Record<string, () => Work | Promise<Work>>> = {
   'read and understand a publish of 16 B': () => publishing(16),
   'read and understand a publish of 1 KiB': () => publishing(1024),
   'route, direct, 1 binding': () => routing('direct', 1, false),
@@ -325,12 +269,6 @@ const STATIONS: Record<string, () => Work | Promise<Work>> = {
   'queue: the same, persistent': () => queueing({}, false, persistent),
   'queue: the same, 255 priorities': () => queueing({ 'x-max-priority': 255 }, false, levels),
   'store: put and take back 100 B': () => segmentWriting(100),
+  'the whole way of 16 B: publish, deliver, ack': () => wholeWay({ bodyBytes: 16, persistent: false }),
+  'the whole way of 100 B, persistent, confirmed': () => wholeWay({ bodyBytes: 100, persistent: true }),
 };
-
-const asked = process.argv.slice(2);
-const found: Record<string, number> = {};
-for (const [name, station] of Object.entries(STATIONS)) {
-  if (asked.length === 0 || asked.includes(name)) found[name] = ratioOf(await station());
-}
-process.stdout.write(`${JSON.stringify(found)}\n`);
-if (sink === 0.5) console.log('');

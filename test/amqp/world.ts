@@ -16,12 +16,12 @@ import { Turn } from '../../src/base/turn.ts';
 import type { PeerFacts } from '../../src/net/listener.ts';
 import { BrokerNode, type NodeOptions } from '../../src/node/node.ts';
 import type { VHost } from '../../src/node/vhost.ts';
-import { EMPTY_TABLE } from '../../src/protocol/field-table.ts';
 import { ChunkPool } from '../../src/protocol/frame-writer.ts';
 import type { DeclaredQueue } from '../../src/queue/queue.ts';
 import { memoryStore } from '../../src/store/log-store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { FaultyStore, faultyStore } from '../support/faulty-engine.ts';
+import { AMQP_DEFAULTS, NODE_DEFAULTS } from '../support/node-options.ts';
 
 export {
   body,
@@ -211,43 +211,6 @@ function seen(type: number, channel: number, payload: Buffer): Seen {
   const name = type === 2 ? 'header' : type === 3 ? 'body' : type === 8 ? 'heartbeat' : `type ${type}`;
   return { type, channel, payload, name, fields: type === 2 ? defs.decode(60, payload.subarray(12)) : {} };
 }
-
-const AMQP_DEFAULTS: AmqpOptions = {
-  frameMax: 131_072,
-  channelMax: 2047,
-  heartbeatSeconds: 60,
-  handshakeTimeoutMs: 10_000,
-  authFailureDelayMs: 3_000,
-  closeTimeoutMs: 30_000,
-  messageSizeMax: 16 * 1024 * 1024,
-  consumersMaxPerChannel: Number.POSITIVE_INFINITY,
-  outgoingBytesMax: 1024 * 1024,
-  turnReadBytes: 1024 * 1024,
-  strict: false,
-  anonymousUser: null,
-  serverProperties: EMPTY_TABLE,
-};
-
-const NODE_DEFAULTS: NodeOptions = {
-  name: 'test',
-  queueMemoryBytes: 16 * 1024 * 1024,
-  pagingMemoryBytes: 1024 * 1024 * 1024,
-  idleBodyBytes: 32 * 1024 * 1024,
-  queueMax: Number.POSITIVE_INFINITY,
-  exchangeMax: Number.POSITIVE_INFINITY,
-  vhostMax: Number.POSITIVE_INFINITY,
-  deliveriesPerTurn: 1_000,
-  connectionMax: Number.POSITIVE_INFINITY,
-  channelMaxPerNode: Number.POSITIVE_INFINITY,
-  alarms: {
-    memoryMaxBytes: Number.POSITIVE_INFINITY,
-    diskFreeMinBytes: 0,
-    memoryUsed: () => 0,
-    diskFree: null,
-  },
-  loopbackUsers: ['guest'],
-  quorumRelaxedChecks: false,
-};
 
 export interface WorldOptions {
   readonly amqp?: Partial<AmqpOptions>;

@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { gathered, STATIONS } from '../../bench/micro/stations.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -28,5 +29,14 @@ describe('npm run bench:micro', () => {
     const { status, text } = micro('nonsense');
     expect(text).toContain("no micro benchmark 'nonsense'; there are decode, route, tags, store, recovery");
     expect(status).toBe(1);
+  });
+});
+
+describe("the stations of a message's way", () => {
+  it.each(Object.keys(STATIONS))('%s', { timeout: 60_000 }, async (name) => {
+    const work = await STATIONS[name]!();
+    // A station that does not do its work throws.
+    await work(200);
+    expect(gathered()).toEqual(expect.any(Number));
   });
 });
