@@ -1,6 +1,6 @@
 // Questions that many wire tests ask: how was this refused, does the broker still serve. Owns no socket of its own.
 import { expect } from 'vitest';
-import { type CloseReason, publish, type RawClient } from './raw-client.ts';
+import { type CloseReason, closeReason, publish, type RawClient } from './raw-client.ts';
 import type { Target } from './target.ts';
 
 /** How a refusal must read. A string is the explanation behind the name of the code; a pattern meets the whole text. */
@@ -59,6 +59,28 @@ export async function expectFramingError(client: RawClient, refusal: Refusal): P
 export async function expectSoftError(client: RawClient, channel: number, refusal: Refusal): Promise<void> {
   expectReason(await client.expectChannelClose(channel), refusal);
   await client.openChannel(channel);
+}
+
+/**
+ * Opens the channel, which must end the connection: why. A RabbitMQ counts channels a little after it has opened them,
+ * so there it may be one of the next.
+ */
+export async function expectChannelRefused(
+  target: Target,
+  client: RawClient,
+  channel: number,
+): Promise<CloseReason> {
+  const last = target.isRabbitMQ ? channel + 1_000 : channel;
+  for (let number = channel; ; number++) {
+    client.sendMethod(number, 'channel.open');
+    const reply = await client.next();
+    if (reply.name === 'connection.close') {
+      client.sendMethod(0, 'connection.close-ok');
+      return closeReason(reply.fields);
+    }
+    expect([reply.channel, reply.name]).toEqual([number, 'channel.open-ok']);
+    expect(number, 'channels that were opened').toBeLessThan(last);
+  }
 }
 
 /** A new client can connect, declare, publish and get: whatever happened before broke nothing. */

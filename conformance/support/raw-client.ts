@@ -585,7 +585,8 @@ export class RawClient {
   }
 }
 
-function closeReason(fields: Fields): CloseReason {
+/** The arguments of a close method as the reason they give. */
+export function closeReason(fields: Fields): CloseReason {
   return {
     code: fields['replyCode'] as number,
     text: fields['replyText'] as string,

@@ -1,7 +1,7 @@
 // Definitions files: what an import makes, what an export holds, and what becomes of clients whose vhost or user is deleted.
 import { createHash } from 'node:crypto';
 import { expect } from 'vitest';
-import { expectSoftError } from '../../support/checks.ts';
+import { expectChannelRefused, expectSoftError } from '../../support/checks.ts';
 import { useDefinitions } from '../../support/definitions.ts';
 import { publish as publishFrames, type RawClient } from '../../support/raw-client.ts';
 import { type RuleOptions, type RuleTest, rule as ruleOf, useTarget } from '../../support/target.ts';
@@ -569,8 +569,7 @@ rule('12.4.limits', 'of a user and of a vhost', async () => {
     parameters: [{ vhost, component: 'vhost-limits', name: 'limits', value: { 'max-queues': 1 } }],
   });
   const limited = await enter(vhost, user, 'p');
-  limited.sendMethod(2, 'channel.open');
-  expect((await limited.expect('connection.close', 0))['replyCode']).toBe(530);
+  expect((await expectChannelRefused(broker, limited, 2)).code).toBe(530);
   const client = await enter(vhost);
   await client.call(1, 'queue.declare', { queue: 'one' });
   client.sendMethod(1, 'queue.declare', { queue: 'two' });
