@@ -5,6 +5,7 @@ import type { Channel } from '../../support/channel.ts';
 import { useOperator } from '../../support/operator.ts';
 import type { Scene } from '../../support/scene.ts';
 import { type RuleTest, rule, type Target } from '../../support/target.ts';
+import { oldest, untilOldest } from '../stream/support.ts';
 
 const clock = new FakeClock();
 const operator = useOperator({ clock });
@@ -114,19 +115,14 @@ rule(
 );
 
 rule('12.1.expires', 'a queue goes, one whose policy went in time stays', async (target) => {
-  const { channel, scene } = await start();
+  const { scene } = await start();
   const queue = await scene.queue();
   const spared = await scene.queue();
   const name = await operator.setPolicy(policyFor(spared, { expires: 20_000 }));
   await operator.setPolicy(policyFor(queue, { expires: 5 * SHORT_MS }));
   await operator.deletePolicy(name);
-  // Timers of queues are coarse.
-  await pass(target, target.broker === null ? 6 * SHORT_MS : 30_000);
-  await channel.refused(() => channel.call('queue.declare', { queue, passive: true }), {
-    code: 404,
-    text: `no queue '${queue}' in vhost '${operator.vhost}'`,
-    method: 'queue.declare',
-  });
+  if (target.broker !== null) clock.advance(30_000);
+  await expectGone(target, scene, [queue], 5 * SHORT_MS);
   const other = await scene.newChannel();
   await other.call('queue.declare', { queue: spared, passive: true });
 });
@@ -355,16 +351,36 @@ rule('12.1.operator-limits', 'message-ttl: either way round', async (target) => 
   for (const queue of queues) await channel.untilReady(queue, 0);
 });
 
-/** Queues that ought to be gone when a short time is over, though something else gives them a long one. */
-async function expectGone(target: Target, scene: Scene, queues: readonly string[]): Promise<void> {
-  await pass(target, 6 * SHORT_MS);
+/** Queues that ought to be gone when the time is over. */
+async function expectGone(
+  target: Target,
+  scene: Scene,
+  queues: readonly string[],
+  ms: number,
+): Promise<void> {
+  // Timers of queues are coarse.
+  const patience = ms + 5 * SHORT_MS;
+  await pass(target, patience);
   for (const queue of queues) {
-    const channel = await scene.newChannel();
-    await channel.refused(() => channel.call('queue.declare', { queue, passive: true }), {
-      code: 404,
-      text: `no queue '${queue}' in vhost '${operator.vhost}'`,
-      method: 'queue.declare',
-    });
+    // RabbitMQ takes a queue away when it gets to it; to ask for the queue gives it its whole time again.
+    for (let tries = target.broker === null ? 3 : 1; ; tries--) {
+      const channel = await scene.newChannel();
+      let isThere = false;
+      const declared = async (): Promise<void> => {
+        await channel.call('queue.declare', { queue, passive: true });
+        isThere = true;
+      };
+      const refused = channel.refused(declared, {
+        code: 404,
+        text: `no queue '${queue}' in vhost '${operator.vhost}'`,
+        method: 'queue.declare',
+      });
+      await refused.catch((error) => {
+        if (!isThere || tries === 1) throw error;
+      });
+      if (!isThere) break;
+      await pass(target, patience);
+    }
   }
 }
 
@@ -376,7 +392,7 @@ rule('12.1.operator-limits', 'expires: either way round', async (target) => {
     await operator.setPolicy({ ...policyFor(queue, { expires: byOperator }), operator: true });
     await operator.setPolicy(policyFor(queue, { expires: given }));
   }
-  await expectGone(target, scene, queues);
+  await expectGone(target, scene, queues, SHORT_MS);
 });
 
 rule('12.1.argument-expires', 'either way round', async (target) => {
@@ -385,8 +401,7 @@ rule('12.1.argument-expires', 'either way round', async (target) => {
   const loose = await scene.queue({ arguments: { 'x-expires': 60_000 } });
   await operator.setPolicy(policyFor(strict, { expires: 60_000 }));
   await operator.setPolicy(policyFor(loose, { expires: 30 * SHORT_MS }));
-  await pass(target, target.broker === null ? 25 * SHORT_MS : 24 * SHORT_MS);
-  await expectGone(target, scene, [strict, loose]);
+  await expectGone(target, scene, [strict, loose], 30 * SHORT_MS);
 });
 
 rule('12.1.argument-stream', 'a policy that keeps more than the argument', async () => {
@@ -404,11 +419,8 @@ rule('12.1.argument-stream', 'a policy that keeps more than the argument', async
     await channel.call('queue.declare', { queue, durable: true, arguments: args });
     const bodies = Array.from({ length: 50 }, () => 'x'.repeat(1_000));
     for (let n = 0; n < 20; n++) await channel.publishConfirmed('', queue, bodies);
-    await channel.qos(100);
-    const consumer = await channel.consume(queue, { arguments: { 'x-stream-offset': 'first' } });
-    const first = (await consumer.next()).properties.headers?.['x-stream-offset'];
-    if (i === 0) expect(first).toBe(0);
-    else expect(first).toBeGreaterThan(0);
+    if (i === 0) expect(await oldest(scene, queue)).toBe(0);
+    else await untilOldest(scene, queue, 1);
   }
 });
 
@@ -449,20 +461,31 @@ async function answers(
   keys: Readonly<Record<string, readonly (string | number)[]>>,
   byOperator: boolean,
 ): Promise<Record<string, string>> {
+  const refusalOf = (definition: Record<string, string | number>): Promise<string> =>
+    operator.refusal(() =>
+      operator.setPolicy({ name: 'keys', pattern: '^nothing at all$', definition, operator: byOperator }),
+    );
   const refusals: Record<string, string> = {};
-  for (const [key, values] of Object.entries(keys)) {
-    for (const value of values) {
-      const policy = { name: 'keys', pattern: '^nothing at all$', definition: { [key]: value } };
-      const refusal = await operator.refusal(() => operator.setPolicy({ ...policy, operator: byOperator }));
+  const most = Math.max(...Object.values(keys).map((values) => values.length));
+  for (let i = 0; i < most; i++) {
+    const definition: Record<string, string | number> = {};
+    for (const [key, values] of Object.entries(keys)) {
+      if (values[i] !== undefined) definition[key] = values[i]!;
+    }
+    // All of them at once, which saves calls of rabbitmqctl; one by one when that is refused.
+    if ((await refusalOf(definition)) === 'accepted') continue;
+    for (const [key, value] of Object.entries(definition)) {
+      const refusal = await refusalOf({ [key]: value });
       if (refusal !== 'accepted') refusals[`${key} ${value}`] = refusal;
     }
+    expect(Object.keys(refusals), 'keys refused one by one').not.toEqual([]);
   }
   return refusals;
 }
 const entriesOf = (values: Readonly<Record<string, readonly (string | number)[]>>): number =>
   Object.values(values).flat().length;
 
-const SLOW = { timeoutMs: 90_000 };
+const SLOW = { timeoutMs: 180_000 };
 rule(
   '12.1.keys',
   'each with its least and its largest value',

@@ -228,7 +228,6 @@ async function begins(t: Scene, start: unknown, expected: readonly string[]): Pr
   const name = await filled(t, ABC);
   const args = start === undefined ? {} : { 'x-stream-offset': start };
   const consumer = await reader(t, name, args);
-  await consumer.channel.fence();
   const channel = await publisher(t);
   await channel.publishConfirmed('', name, ['d']);
   expect(shown(await consumer.take(expected.length))).toEqual(expected);

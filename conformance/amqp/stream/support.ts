@@ -1,6 +1,8 @@
 // What the tests of streams share. Must not know which broker it talks to.
+import { expect } from 'vitest';
 import type { Channel, Consumer, Message } from '../../support/channel.ts';
 import type { Scene } from '../../support/scene.ts';
+import { WAIT_MS } from '../../support/waiting.ts';
 
 type Fields = Record<string, unknown>;
 
@@ -18,11 +20,14 @@ export async function filled(t: Scene, bodies: readonly string[], args: Fields =
   return name;
 }
 
-/** A consumer on a channel of its own, with a prefetch. */
+/** A consumer on a channel of its own, with a prefetch. Its place in the stream is fixed when it is given back. */
 export async function reader(t: Scene, name: string, args: Fields = {}, prefetch = 100): Promise<Consumer> {
   const channel = await t.newChannel();
   await channel.qos(prefetch);
-  return channel.consume(name, { arguments: args });
+  const consumer = await channel.consume(name, { arguments: args });
+  // RabbitMQ answers before it looks where the stream ends.
+  await channel.fence();
+  return consumer;
 }
 
 /** A confirm channel. */
@@ -39,4 +44,21 @@ export function offsetOf(message: Message): unknown {
 /** `offset body` of each. */
 export function shown(messages: readonly Message[]): string[] {
   return messages.map((each) => `${String(offsetOf(each))} ${each.body}`);
+}
+
+/** Offset of the oldest message that is kept. */
+export async function oldest(t: Scene, name: string): Promise<number> {
+  const consumer = await reader(t, name, { 'x-stream-offset': 'first' }, 1);
+  const offset = Number(offsetOf(await consumer.next()));
+  await consumer.channel.close();
+  return offset;
+}
+
+/** Reads from the start until what is older than `offset` is gone: retention works behind the confirms. */
+export async function untilOldest(t: Scene, name: string, offset: number): Promise<number> {
+  for (const deadline = Date.now() + WAIT_MS; ; ) {
+    const found = await oldest(t, name);
+    if (found >= offset) return found;
+    if (Date.now() > deadline) expect(found, 'oldest offset').toBeGreaterThanOrEqual(offset);
+  }
 }
