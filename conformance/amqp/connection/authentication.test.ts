@@ -176,7 +176,7 @@ rule('1.4.refused-403-end', 'the refused connection ends at close-ok', async (ta
   const client = await started(target);
   client.send(startOk(plainResponse('guest', 'wrong')));
   await client.expectConnectionClose();
-  expect(await client.closedWithin()).toBeLessThan(1_500);
+  expect(await client.closedWithin()).toBeLessThan(2_500);
 });
 
 rule(

@@ -139,7 +139,7 @@ rule(
   '1.1.handshake-timeout',
   'whoever does not finish the handshake in time is dropped without a word',
   async (target) => {
-    const limitMs = target.broker === null ? 12_000 : 2_000;
+    const limitMs = target.broker === null ? 15_000 : 2_000;
     const silent = await target.connect();
     const half = (await target.connect()).send(PROTOCOL_HEADER.subarray(0, 5));
     const started = (await target.connect()).send(PROTOCOL_HEADER);

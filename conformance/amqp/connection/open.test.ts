@@ -169,27 +169,32 @@ rule('1.2.pipelined-from-header', 'a client that never waits is served all the s
   await expectWholeConversation(client, queue);
 });
 
-rule('1.2.any-split', 'a conversation cut in two at each of its bytes', async (target) => {
-  const length = wholeConversation(target, target.name('split')).length;
-  const cuts = Array.from({ length: length - 1 }, (_, i) => i + 1);
-  // Several at a time: each is mostly waiting.
-  const lanes = Array.from({ length: 8 }, async () => {
-    for (let cut = cuts.shift(); cut !== undefined; cut = cuts.shift()) {
-      const queue = target.name('split');
-      const bytes = wholeConversation(target, queue);
-      const client = await connectRaw(target.url);
-      try {
-        await client.sendSplit(bytes, Math.min(cut, bytes.length - 1));
-        await expectWholeConversation(client, queue);
-      } catch (error) {
-        throw new Error(`cut at byte ${cut}: ${(error as Error).message}`);
-      } finally {
-        client.destroy();
+rule(
+  '1.2.any-split',
+  'a conversation cut in two at each of its bytes',
+  async (target) => {
+    const length = wholeConversation(target, target.name('split')).length;
+    const cuts = Array.from({ length: length - 1 }, (_, i) => i + 1);
+    // Several at a time: each is mostly waiting.
+    const lanes = Array.from({ length: 8 }, async () => {
+      for (let cut = cuts.shift(); cut !== undefined; cut = cuts.shift()) {
+        const queue = target.name('split');
+        const bytes = wholeConversation(target, queue);
+        const client = await connectRaw(target.url);
+        try {
+          await client.sendSplit(bytes, Math.min(cut, bytes.length - 1));
+          await expectWholeConversation(client, queue);
+        } catch (error) {
+          throw new Error(`cut at byte ${cut}: ${(error as Error).message}`);
+        } finally {
+          client.destroy();
+        }
       }
-    }
-  });
-  await Promise.all(lanes);
-});
+    });
+    await Promise.all(lanes);
+  },
+  { timeoutMs: 120_000 },
+);
 
 rule('1.2.one-byte-segments', 'a conversation that arrives byte by byte', async (target) => {
   const queue = target.name('bytes');
