@@ -94,6 +94,8 @@ test('3, Publish/subscribe: every listener hears the log, and only from when it 
   const emitter = await (await connect()).createChannel();
   await emitter.assertExchange(exchange, 'fanout', { durable: false });
   emitter.publish(exchange, '', Buffer.from('nobody hears this'));
+  // Behind this answer it has been routed.
+  await emitter.checkExchange(exchange);
 
   async function listener(): Promise<Inbox<string>> {
     const channel = await (await connect()).createChannel();
