@@ -32,7 +32,7 @@ export const FRAME_END = 0xce;
 export const PROTOCOL_HEADER = Buffer.from('AMQP\x00\x00\x09\x01', 'latin1');
 
 /** How long a test waits for something that must come. Generous: it only costs time when a test fails. */
-export const PATIENCE_MS = 5_000;
+export const PATIENCE_MS = 15_000;
 
 /** A frame as it came off the wire, decoded as far as its kind allows. */
 export interface ReceivedFrame {
