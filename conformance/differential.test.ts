@@ -227,7 +227,10 @@ function script(random: Random): Step[] {
           const expiration = random.pick(['0', '600000', '-1', 'abc', '12x', '99999999999999']);
           // A message that is dead at once must not meet its own dead letter, or another publish, in a queue.
           const isAlone = direct && headers?.['CC'] === undefined && headers?.['BCC'] === undefined;
-          properties['expiration'] = expiration === '0' && (!isAlone || isTransacted) ? '600000' : expiration;
+          const isDead = expiration === '0' && isAlone && !isTransacted;
+          properties['expiration'] = expiration === '0' && !isDead ? '600000' : expiration;
+          // Rule 9.1.anywhere: RabbitMQ goes on counting what expires behind other messages.
+          if (isDead) add('queue.purge', { queue });
         }
         add(
           'basic.publish',
