@@ -1,7 +1,7 @@
 // One queue: its lines of entries, the consumers that take them, and what is held by consumers.
 // Owns the rules: whose entry is next, settling, limits, when the redelivered mark must be there first. Knows sockets, channels and users
 // not at all: whoever takes entries is a Consumer. Which lines there are: queue-lines.ts; where entries stand in one: line.ts. Who expires
-// leaves through lifetimes.ts, whose delivery failed goes through retries.ts, and whoever dies goes through deaths.ts.
+// leaves through lifetimes.ts, whose delivery failed goes through retries.ts, and whoever dies goes through deaths.ts. What it has no room for: room.ts.
 //
 // Invariants
 // - A durable entry is handed out only when the mark that says "may have been delivered" reaches the disk no later than it does
@@ -27,7 +27,6 @@ import { Lifetimes } from './lifetimes.ts';
 import type { Line, LineHost } from './line.ts';
 import type { Ordering } from './ordering.ts';
 import { orderingOf } from './ordering-lines.ts';
-import { isTooLong, wouldBeTooLong } from './overflow.ts';
 import type { QueueContents } from './peek.ts';
 import { type ContentsHost, LineContents } from './peek-lines.ts';
 import {
@@ -42,6 +41,7 @@ import type { QueueContext, QueueHost } from './queue-context.ts';
 import { QueueLines } from './queue-lines.ts';
 import { type PolicyKeys, type QueueOptions, queueOptions } from './queue-options.ts';
 import { Retries, type RetriesHost } from './retries.ts';
+import { Room, type RoomHost } from './room.ts';
 
 /** Deliveries of one queue in a turn that is quick: some 0.1 ms. */
 export const QUICK_DELIVERIES = 256;
@@ -56,7 +56,7 @@ const NO_GETTERS: (() => void)[] = [];
 
 /** A first-in first-out queue, or one such line for each priority (x-queue-type classic). */
 export class ClassicQueue
-  implements DeclaredQueue, CommitWaiter, LineHost, ContentsHost, DeathsHost, RetriesHost
+  implements DeclaredQueue, CommitWaiter, LineHost, ContentsHost, DeathsHost, RetriesHost, RoomHost
 {
   readonly name: string;
   readonly declaration: QueueDeclaration;
@@ -88,6 +88,7 @@ export class ClassicQueue
   private readonly lines: QueueLines;
   private readonly deaths: Deaths;
   private readonly retries: Retries;
+  private readonly room: Room;
   /** Who holds which ordering key; null in a queue without them. */
   ordering: Ordering | null = null;
   /** What of its messages is remembered; null where they may be alike. */
@@ -127,6 +128,7 @@ export class ClassicQueue
     this.lines = new QueueLines(this, lines, context);
     this.deaths = new Deaths(this, context, host);
     this.retries = new Retries(this, this.deaths, context);
+    this.room = new Room(this, this.lines, this.deaths, context);
     this.expiry = new Expiry(context.clock, context.wheel, context.messageWheel, () => this.wake());
     this.lifetimes = new Lifetimes(this, this.lines, this.expiry, this.deaths, context);
     this.idle = new IdleLimit(
@@ -191,13 +193,13 @@ export class ClassicQueue
     const { options, context } = this;
     // A transaction may have routed the message to a queue that was deleted before the commit.
     if (this.deleted) return ACCEPTED;
-    if (options.bounded && options.overflow !== 'drop-head' && this.refuses(message)) {
+    if (options.bounded && this.room.refuses(message)) {
       if (options.overflow === 'reject-publish-dlx') this.deaths.handOn(message, 'maxlen');
       return REJECTED;
     }
     const line = this.lines.lineFor(message);
     // Before it has its place: what this hands out may cause another publish to this queue.
-    const cold = line.pager.count !== 0 || this.mustPage(line, message);
+    const cold = line.pager.count !== 0 || this.room.mustPage(line, message);
     const durable = this.durable && (message.persistent || this.keepsAll);
     this.counters.published++;
     const expiresAt = this.expiry.deadlineOf(message, options.messageTtlMs);
@@ -223,14 +225,13 @@ export class ClassicQueue
       settled(message, entry);
     } else line.push(entry);
     // With consumers the turn delivers first: a queue of length 0 still serves a consumer that waits (RabbitMQ).
-    if (options.bounded && this.group.size === 0 && !context.burying) this.dropHead();
+    if (options.bounded && this.group.size === 0 && !context.burying) this.room.dropHead();
     if (!this.woken) context.turn.wake(this);
     return durable ? MUST_COMMIT : ACCEPTED;
   }
 
   wouldRefuse(message: Message): boolean {
-    const { options } = this;
-    return !this.deleted && options.bounded && options.overflow !== 'drop-head' && this.refuses(message);
+    return !this.deleted && this.options.bounded && this.room.refuses(message);
   }
 
   contents(): QueueContents {
@@ -404,7 +405,7 @@ export class ClassicQueue
     entry.redelivered = true;
     this.ordering?.requeued(entry);
     // RabbitMQ: what is too long now is cut before anything is delivered again.
-    if (this.options.bounded) this.dropHead();
+    if (this.options.bounded) this.room.dropHead();
     this.wake();
   }
 
@@ -477,7 +478,7 @@ export class ClassicQueue
   }
 
   /** Hands ready entries to consumers, `budget` at most. @returns what is left to do: NOTHING_LEFT, WORK_LEFT or MARK_MISSING */
-  private deliver(budget: number): number {
+  deliver(budget: number): number {
     const { group, counters, ordering } = this;
     // Without consumers nothing is marked as delivered.
     if (group.size === 0 || this.paused) return NOTHING_LEFT;
@@ -522,12 +523,12 @@ export class ClassicQueue
   /** What the deliveries of a turn leave behind: a queue that is too long, messages without a chance, a head that will expire. */
   private tidy(): void {
     if (!this.lines.isTimed) {
-      if (this.options.bounded) this.dropHead();
+      if (this.options.bounded) this.room.dropHead();
       this.lines.top.pager.bringBack();
       return;
     }
     this.lifetimes.offered();
-    if (this.options.bounded) this.dropHead();
+    if (this.options.bounded) this.room.dropHead();
     this.lifetimes.expireBrief();
     this.watchHead();
   }
@@ -539,52 +540,8 @@ export class ClassicQueue
     this.lines.top.pager.bringBack();
   }
 
-  /**
-   * The queue has no room for the message and drops nothing for it.
-   * RabbitMQ hands out at once what a consumer can take, so only what is left over counts as length. Here the turn delivers; but when
-   * that decides over a refusal, the turn's deliveries are made early.
-   */
-  private refuses(message: Message): boolean {
-    if (!wouldBeTooLong(this.lines, message, this.options)) return false;
-    if (this.messageCount === 0) return true;
-    this.deliver(this.messageCount);
-    return wouldBeTooLong(this.lines, message, this.options);
-  }
-
-  /** The message has no place in memory, not even when what consumers can take is out. */
-  private mustPage(line: Line, message: Message): boolean {
-    if (!line.isFullFor(message)) return false;
-    this.deliver(this.messageCount);
-    return line.isFullFor(message) && !this.isAwaited;
-  }
-
-  /**
-   * Somebody can take the next message at once and nothing stands before it: it is spared the way over the disk, however large it is.
-   * One at a time, so that what a queue holds beyond its share is one message.
-   */
-  private get isAwaited(): boolean {
+  get isAwaited(): boolean {
     return !this.paused && this.messageCount === 0 && this.group.hasCapacity;
-  }
-
-  /**
-   * Drops from the head until the queue is within its limits. Cold entries have to come back first; their arrival goes on with it.
-   * What is more than a turn's work goes in the turns after it.
-   */
-  private dropHead(): void {
-    const { options } = this;
-    if (options.overflow !== 'drop-head') return;
-    for (let budget = this.context.deliveriesPerTurn; isTooLong(this.lines, options); budget--) {
-      if (this.deaths.isTurnOver(budget)) return this.wake();
-      // RabbitMQ: of a queue with priorities, the head of the highest one goes.
-      const line = this.lines.top;
-      const front = line.peek();
-      const entry = this.ordering === null ? front : this.ordering.oldest(front);
-      // Something parked in a lower line has its turn after what is cold in this one.
-      if (entry === null || lineOf(entry).level < line.level) return line.pager.bringBack();
-      if (entry === front) line.shift();
-      else lineOf(entry).take(entry);
-      this.deaths.bury(entry, 'maxlen');
-    }
   }
 
   // ── what its lines ask ──

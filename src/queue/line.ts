@@ -1,7 +1,7 @@
 // One line of a queue: entries in one order. A plain queue is one line, under one number of the store; a queue with priorities has one
 // for each level that ever had a message, and where those stand in the store is told in level-store.ts.
 // Owns where its entries stand (in memory, only in the store, held by consumers), their counts, their record in the store and the mark of
-// what may have been delivered. Decides nothing about deliveries, limits or deaths: its queue does.
+// what may have been delivered. Decides nothing about deliveries, limits or deaths: its queue does. What recovery puts there: line-recovery.ts.
 //
 // Where entries stand, in ascending position:  unacked … | ready, in memory | cold, only in the store
 // Invariants
@@ -11,7 +11,7 @@
 
 import { adopt, offer } from '../message/body-memory.ts';
 import { Entry, type EntryOwner } from '../message/entry.ts';
-import { type Message, storedBodyLength } from '../message/message.ts';
+import type { Message } from '../message/message.ts';
 import type { QueueNo, StoredEntry } from '../store/store.ts';
 import { Deadlines, type DeadlinesHost } from './deadlines.ts';
 import { DeliveryMark, type LineMark } from './delivery-mark.ts';
@@ -19,23 +19,14 @@ import type { Duplicates } from './duplicates.ts';
 import { EntryLog } from './entry-log.ts';
 import { HeldBack, type HeldBackHost } from './held-back.ts';
 import { LevelMark } from './level-mark.ts';
-import {
-  FIRST_OF_LEVEL,
-  isOwn,
-  LevelStore,
-  type LineShard,
-  movedTo,
-  ownPosition,
-  positionOfOwn,
-  positionOfShared,
-} from './level-store.ts';
+import { FIRST_OF_LEVEL, isOwn, LevelStore, type LineShard, ownPosition } from './level-store.ts';
 import { LEVELS_MAX, type Levels } from './levels.ts';
 import { Pager, type PagerHost } from './pager.ts';
 import { EARLY, PARKED, WAITING } from './place.ts';
 import type { QueueContext } from './queue-context.ts';
 import type { QueueOptions } from './queue-options.ts';
 import { ReadyList } from './ready-list.ts';
-import { deathOf, isHeldBack, living } from './tries.ts';
+import { living } from './tries.ts';
 import { UnackedList } from './unacked-list.ts';
 
 /** The queue, as far as its lines need it. */
@@ -91,14 +82,16 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   deadlines: Deadlines | null = null;
   /** What waits for a retry, and dead letters that wait to be taken; null until there are any. */
   held: HeldBack | null = null;
-  private readonly duplicates: Duplicates | null;
+  /** What of its queue's messages is remembered; null where they may be alike. */
+  readonly duplicates: Duplicates | null;
   private readonly queue: LineHost;
   private readonly context: QueueContext;
   /** Told when the line fills and empties; null in a plain queue. */
   private readonly levels: Levels | null;
   /** Where its messages stand in the store; null in a plain queue, whose number says it. */
-  private readonly store: LevelStore | null = null;
-  private readonly levelMark: LevelMark | null = null;
+  readonly store: LevelStore | null = null;
+  /** The mark of a level; null in a plain queue. */
+  readonly levelMark: LevelMark | null = null;
 
   /**
    * @param number of its queue
@@ -411,76 +404,18 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
   }
 
   /** RabbitMQ: a time to live that came with a policy counts for what is in the queue already. */
-  private deadlineOf(stored: StoredEntry): number {
+  deadlineOf(stored: StoredEntry): number {
     const { deadlines } = this;
     return deadlines === null ? stored.expiresAt : deadlines.capped(stored.position, stored.expiresAt);
   }
 
   // ── from the store ──
 
-  /** Recovery: where positions go on, and up to where entries may have been delivered before the stop. */
-  restoreFacts(nextPosition: number, deliveredUpTo: number): void {
-    // The mark runs ahead of the deliveries: positions go on behind it, or new messages would look redelivered.
-    const next = Math.max(nextPosition, deliveredUpTo + 1);
-    const { levelMark } = this;
-    if (levelMark === null) {
-      this.nextPosition = Math.max(this.nextPosition, next);
-      (this.mark as DeliveryMark).restore(deliveredUpTo);
-    } else {
-      this.nextPosition = Math.max(this.nextPosition, positionOfOwn(next));
-      levelMark.restoreOwn(deliveredUpTo);
-    }
-  }
-
-  /** Recovery: the same of a level's entries under the number of all levels. */
-  restoreMark(deliveredUpTo: number): void {
-    this.levelMark!.restoreShared(deliveredUpTo);
-  }
-
-  /** Recovery: entries of a level, as the store has them under the number of all levels or under its own. */
-  restoreLevel(run: readonly StoredEntry[], isShared: boolean): void {
-    const positionOf = isShared ? positionOfShared : positionOfOwn;
-    const moved: StoredEntry[] = [];
-    for (let i = 0; i < run.length; i++) moved.push(movedTo(run[i]!, positionOf(run[i]!.position)));
-    this.restore(moved);
-  }
-
-  /** Recovery: entries in ascending order. Beyond the memory budget they are only counted. */
-  restore(run: readonly StoredEntry[]): void {
-    for (let i = 0; i < run.length; i++) {
-      const stored = run[i]!;
-      if (this.duplicates !== null && deathOf(stored.tries) === null)
-        this.duplicates.holds(this.log.read(stored));
-      this.store?.found(stored.position);
-      if (isHeldBack(stored)) this.restoreHeldBack(stored);
-      else if (this.pager.count === 0 && !this.isFull(0)) this.restoreHot(this.entryOf(stored));
-      else {
-        const { position } = stored;
-        const bodyLength = storedBodyLength(stored.buffer, stored.start);
-        this.store?.foundCold(position);
-        this.pushCold(position, bodyLength, this.deadlineOf(stored), true, this.mayBePreceded(position));
-      }
-    }
-    const last = run[run.length - 1];
-    if (last !== undefined && last.position >= this.nextPosition) this.nextPosition = last.position + 1;
-  }
-
-  private restoreHot(entry: Entry): void {
-    if (entry.expiresAt > 0 && this.mayBePreceded(entry.position)) entry.place |= EARLY;
+  /** An entry that was only in the store goes to its place in memory; recovery counts it, a pager's run is counted already. */
+  insert(entry: Entry): void {
     if (entry.expiresAt !== 0 || this.deadlines !== null) this.timed().pushed(entry);
     this.ready.insert(entry);
     this.enterMemory(entry.message);
-    this.counted(1, entry.message.bodyLength);
-  }
-
-  /** Recovery finds a level's own number after that of all levels, so something may come to a place in front of what stood there. */
-  private mayBePreceded(position: number): boolean {
-    return this.levels !== null && !isOwn(position);
-  }
-
-  private restoreHeldBack(stored: StoredEntry): void {
-    this.heldBack().restore(stored);
-    this.deadlines?.comesBackLater(stored.expiresAt);
   }
 
   /** An entry that was held back, and may be another object than the one that was handed out, goes to its place. */
@@ -535,9 +470,7 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
     let bodyBytes = 0;
     for (let i = 0; i < run.length; i++) {
       const entry = this.entryOf(run[i]!);
-      if (entry.expiresAt !== 0 || this.deadlines !== null) this.timed().pushed(entry);
-      this.ready.insert(entry);
-      this.enterMemory(entry.message);
+      this.insert(entry);
       bodyBytes += entry.message.bodyLength;
     }
     this.queue.wake();
@@ -599,7 +532,8 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
     this.context.memory.used += footprint;
   }
 
-  private counted(count: number, bodyBytes: number): void {
+  /** So many messages, ready from now on or no longer, and their body bytes. */
+  counted(count: number, bodyBytes: number): void {
     this.count += count;
     this.bytes += bodyBytes;
     if (this.levels !== null) this.countedIn(this.levels, count, bodyBytes);

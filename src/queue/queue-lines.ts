@@ -11,7 +11,7 @@ import type { Duplicates } from './duplicates.ts';
 import { isOwn, placeOf, positionOfShared } from './level-store.ts';
 import { LEVELS_MAX, Levels } from './levels.ts';
 import { Line, type LineHost } from './line.ts';
-import type { Measured } from './overflow.ts';
+import { restoreFacts, restoreLevel, restoreRun } from './line-recovery.ts';
 import type { Consumer, DeclaredQueue } from './queue.ts';
 import type { QueueContext } from './queue-context.ts';
 
@@ -19,7 +19,7 @@ import type { QueueContext } from './queue-context.ts';
 const LOOK_AHEAD = 4_000;
 
 /** Lines of one queue. */
-export class QueueLines implements Measured {
+export class QueueLines {
   /** Recovery has found something that has a time, and waits for `resume`. */
   hasToResume = false;
   /** In the order in which they were made. */
@@ -228,13 +228,13 @@ export class QueueLines implements Measured {
       levels.goOnAt(positionOfShared(nextPosition));
       for (const [lane, upTo] of deliveredUpTo) {
         levels.goOnAt(positionOfShared(upTo + 1));
-        this.restoredLine(levels, lane).restoreMark(upTo);
+        this.restoredLine(levels, lane).levelMark!.restoreShared(upTo);
       }
       for (let i = 0; i < this.lines.length; i++) this.capRestored(this.lines[i]!);
       return;
     }
     const line = this.numbered(number);
-    line.restoreFacts(nextPosition, deliveredUpTo.get(0) ?? 0);
+    restoreFacts(line, nextPosition, deliveredUpTo.get(0) ?? 0);
     this.capRestored(line);
   }
 
@@ -243,8 +243,8 @@ export class QueueLines implements Measured {
     const { levels } = this;
     if (levels !== null && number === this.queue.number) return this.restoreShared(levels, run);
     const line = this.numbered(number);
-    if (levels === null) line.restore(run);
-    else line.restoreLevel(run, false);
+    if (levels === null) restoreRun(line, run);
+    else restoreLevel(line, run, false);
     this.restored(line);
   }
 
@@ -267,7 +267,7 @@ export class QueueLines implements Measured {
     }
     for (const [level, own] of byLevel) {
       const line = this.restoredLine(levels, level);
-      line.restoreLevel(own, true);
+      restoreLevel(line, own, true);
       this.restored(line);
     }
   }
