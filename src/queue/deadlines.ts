@@ -19,10 +19,10 @@ import type { QueueContext } from './queue-context.ts';
 /** Entries in the heap that do not wait in the line are cleared away when they are more than those that do, and than this. */
 const STALE_KEPT = 64;
 
-/** Changes of the time to live that cold entries remember; of more, the next one counts for the first too. */
+/** Changes of the time to live that are remembered for entries that come from the store; of more, the next one counts for the first too. */
 const CAPS_MAX = 8;
 
-/** Everything cold up to a position expires at a time, at the latest. */
+/** Everything up to a position expires at a time, at the latest. */
 interface Cap {
   readonly upTo: number;
   readonly at: number;
@@ -188,16 +188,15 @@ export class Deadlines {
 
   /**
    * Everything up to a position expires at `at` if not before.
-   * @param hot what of it is in memory: no deadline that is set here is earlier than that of anything before it that was not
-   * @param others are in the store only, or will be found there
+   * @param hot what of it is in memory: no deadline that is set here is earlier than that of anything before it that was not. Others are
+   * in the store only, will be found there, or come back as the store has them
    */
-  cap(upTo: number, at: number, hot: Iterable<Entry>, others: boolean): void {
+  cap(upTo: number, at: number, hot: Iterable<Entry>): void {
     for (const entry of hot) if (entry.expiresAt === 0 || entry.expiresAt > at) entry.expiresAt = at;
     // Keys in the heap have changed.
     this.sweep();
     if (this.latest > at) this.latest = at;
     if (this.latestHot > at) this.latestHot = at;
-    if (!others) return;
     const { caps } = this;
     while (caps.length !== 0 && caps[caps.length - 1]!.at >= at) caps.pop();
     if (caps.length === CAPS_MAX) caps.shift();
@@ -213,11 +212,6 @@ export class Deadlines {
       if (position <= upTo) return expiresAt === 0 || expiresAt > at ? at : expiresAt;
     }
     return expiresAt;
-  }
-
-  /** Nothing is cold any more. */
-  allHot(): void {
-    this.caps.length = 0;
   }
 
   /** Dead letters need the bytes of what expires. */

@@ -330,8 +330,10 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
     const early = deadlines.first();
     const front = this.peek();
     const at = front === null || front.expiresAt <= 0 ? Number.POSITIVE_INFINITY : front.expiresAt;
-    if (early !== null && early.expiresAt <= at) return early.expiresAt <= now ? early : null;
-    return at <= now ? front : null;
+    if (early === null || early.expiresAt > at) return at <= now ? front : null;
+    if (early.expiresAt > now) return null;
+    // Those that expire at one moment go in the order of the line.
+    return early.expiresAt === at && front!.position < early.position ? front : early;
   }
 
   /** When the next entry in memory expires; Infinity for never. */
@@ -360,7 +362,7 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
       entry.place |= WAITING;
       hot.push(entry);
     }
-    this.deadlines.cap(this.nextPosition - 1, at, hot, isEmpty || this.pager.count !== 0);
+    this.deadlines.cap(this.nextPosition - 1, at, hot);
     for (const entry of parked) if (entry.owner === this) this.deadlines.parked(entry);
   }
 
@@ -420,6 +422,8 @@ export class Line implements EntryOwner, PagerHost, DeadlinesHost {
 
   /** An entry that was held back, and may be another object than the one that was handed out, goes to its place. */
   bringIn(entry: Entry): void {
+    // It may have been shortened meanwhile.
+    if (this.deadlines !== null) entry.expiresAt = this.deadlines.capped(entry.position, entry.expiresAt);
     // Whatever the line knew of the deadline, it knew of the other object.
     if (entry.expiresAt !== 0) {
       this.deadlines ??= new Deadlines(this.context, this.shard, this.number, this, false);

@@ -283,7 +283,10 @@ export class QueueLines {
   /** What came before the time to live did is stored without one: it counts anew. */
   private capRestored(line: Line): void {
     const { messageTtlMs } = this.queue.options;
-    if (messageTtlMs !== Number.POSITIVE_INFINITY) line.cap(this.context.clock.now() + messageTtlMs, []);
+    if (messageTtlMs === Number.POSITIVE_INFINITY) return;
+    // Of what it has under the number of all levels a line knows nothing yet.
+    if (this.levels !== null) line.nextPosition = Math.max(line.nextPosition, this.levels.nextPosition);
+    line.cap(this.context.clock.now() + messageTtlMs, []);
   }
 
   private restored({ held, deadlines }: Line): void {

@@ -7,6 +7,7 @@ import { BROKER } from '../../src/node/caller.ts';
 import type { PolicyOptions } from '../../src/node/parameters.ts';
 import { POLICY_PASS_MS_MAX } from '../../src/node/policies.ts';
 import type { DeclaredQueue } from '../../src/queue/queue.ts';
+import { settle as settleEntry } from '../queue/kit.ts';
 import { NodeKit, refusal } from './kit.ts';
 
 type Definition = PolicyOptions['definition'];
@@ -113,6 +114,45 @@ describe('a policy', () => {
     expect(kit.routed('', 'nowhere')).toEqual([]);
     await kit.close();
   });
+
+  it('gives what lies in a queue with priorities its time to live anew after a restart', async () => {
+    let kit = await NodeKit.open();
+    kit.queue('q', { 'x-max-priority': 3 });
+    for (const priority of [0, 3]) kit.publish('', 'q', `${priority}`, { deliveryMode: 2, priority });
+    set(kit, { 'message-ttl': 400 });
+    await kit.settle();
+    kit = await kit.restart();
+    const queue = kit.vhost.queues.get('q')!;
+    kit.clock.advance(300);
+    kit.run();
+    expect(queue.messageCount).toBe(2);
+    unset(kit);
+    // What comes now is not meant.
+    for (const priority of [0, 3]) kit.publish('', 'q', `new ${priority}`, { deliveryMode: 2, priority });
+    kit.clock.advance(200);
+    kit.run();
+    expect(await kit.drain('q')).toEqual(['new 3', 'new 0']);
+    await kit.close();
+  });
+
+  for (const args of [{}, { 'x-ordering-key': 'key' }])
+    it(`shortens the lives of messages that wait for a retry (${JSON.stringify(args)})`, async () => {
+      const kit = await NodeKit.open();
+      const queue = kit.queue('q', { 'x-retry-limit': 1, 'x-retry-delay': 300, ...args });
+      for (const body of ['rejected before', 'rejected after', 'behind them'])
+        kit.publish('', 'q', body, { deliveryMode: 2 });
+      await kit.until(() => queue.whenReady(() => {}));
+      const [first, second] = [queue.get(false)!, queue.get(false)!];
+      settleEntry(first, 'reject');
+      set(kit, { 'message-ttl': 500 });
+      settleEntry(second, 'reject');
+      kit.clock.advance(350);
+      await kit.until(() => queue.messageCount === 3);
+      kit.clock.advance(200);
+      kit.run();
+      expect(queue.messageCount).toBe(0);
+      await kit.close();
+    });
 
   it('is in force again after a restart, before messages come back', async () => {
     let kit = await NodeKit.open();

@@ -224,6 +224,19 @@ describe('messages on disk that expire', () => {
 });
 
 describe('a time to live that comes with a policy', () => {
+  it('has messages that expire by it in one moment leave in the order of the queue', async () => {
+    const kit = await kitOf();
+    const queue = kit.queue({ 'x-dead-letter-exchange': 'dlx' });
+    queue.publish(messageOf('a'));
+    queue.publish(messageOf('b', { expiration: '1000' }));
+    queue.publish(messageOf('c'));
+    queue.publish(messageOf('d', { expiration: '900' }));
+    policy(queue, { 'message-ttl': 500 });
+    kit.clock.advance(500);
+    kit.run();
+    expect(kit.deaths).toEqual(['a', 'b', 'c', 'd'].map((text) => `q1 expired ${text}`));
+  });
+
   it('counts for what is in the queue already, from then on', async () => {
     const kit = await kitOf();
     const queue = kit.queue();
