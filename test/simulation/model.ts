@@ -3,6 +3,8 @@
 // world.ts. Where there is a choice (which consumer of equals gets a message, in which order a message enters several queues), the model
 // is told what was chosen and checks that it was allowed.
 
+import { type PolicyRule, specUnder } from './policy-model.ts';
+
 /** Deaths of a message, newest first. */
 export interface Death {
   readonly queue: string;
@@ -44,6 +46,8 @@ export class ModelEntry {
   redelivered: boolean | null = false;
   /** Time it expires; Infinity for never. */
   expiresAt = Number.POSITIVE_INFINITY;
+  /** The same as it was when it came: a restart goes by that. */
+  firstExpiresAt = Number.POSITIVE_INFINITY;
   /** Time to live of 0: to be handed out before the queue comes to rest, or never. */
   nowOrNever = false;
   /** Deliveries that came back, where they are counted. */
@@ -131,7 +135,10 @@ export interface Delayed {
 
 export class ModelQueue {
   readonly name: string;
-  readonly spec: QueueSpec;
+  /** As it was declared. */
+  readonly declared: QueueSpec;
+  /** What holds: that, and what policies say. */
+  spec: QueueSpec;
   /** In the order in which they are handed out. */
   readonly ready: ModelEntry[] = [];
   readonly consumers: ModelConsumer[] = [];
@@ -146,9 +153,10 @@ export class ModelQueue {
   usedAt: number;
   private places = 0;
 
-  constructor(name: string, spec: QueueSpec, now: number) {
+  constructor(name: string, declared: QueueSpec, now: number) {
     this.name = name;
-    this.spec = spec;
+    this.declared = declared;
+    this.spec = declared;
     this.usedAt = now;
   }
 
@@ -162,6 +170,18 @@ export class ModelQueue {
 
   get isBounded(): boolean {
     return this.spec.lengthMax !== null || this.spec.bytesMax !== null;
+  }
+
+  /** Something else holds from now on. */
+  applySpec(spec: QueueSpec, now: number): void {
+    const before = this.spec;
+    this.spec = spec;
+    if (spec.expires !== before.expires) this.usedAt = now;
+    const ttl = spec.ttl ?? Number.POSITIVE_INFINITY;
+    if (ttl >= (before.ttl ?? Number.POSITIVE_INFINITY)) return;
+    // What is there lives no longer than what comes now.
+    for (const entry of [...this.ready, ...this.unacked, ...this.waiting.map((each) => each.entry)])
+      if (!entry.nowOrNever) entry.expiresAt = Math.min(entry.expiresAt, now + ttl);
   }
 
   /** A message on its way in. */
@@ -262,6 +282,7 @@ export function holder(exchange: string): string {
 
 export class Model {
   now: number;
+  policies: readonly PolicyRule[] = [];
   readonly queues = new Map<string, ModelQueue>();
   /** Exchanges that hold messages back; true for durable ones. */
   readonly holders = new Map<string, boolean>();
@@ -314,6 +335,19 @@ export class Model {
         ? this.holders.get(name.slice(HOLDER.length))! && message.persistent
         : this.queues.get(name)?.entryOf(message).lasting === true,
     );
+  }
+
+  declare(name: string, declared: QueueSpec): void {
+    const queue = new ModelQueue(name, declared, this.now);
+    queue.spec = specUnder(this.policies, name, declared);
+    this.queues.set(name, queue);
+  }
+
+  /** These policies are in force from now on. */
+  applyPolicies(policies: readonly PolicyRule[]): void {
+    this.policies = policies;
+    for (const queue of this.queues.values())
+      queue.applySpec(specUnder(policies, queue.name, queue.declared), this.now);
   }
 
   remove(name: string): void {
@@ -457,6 +491,7 @@ export class Model {
     );
     entry.expiresAt = ttl === 0 ? Number.POSITIVE_INFINITY : this.now + ttl;
     entry.nowOrNever = ttl === 0;
+    entry.firstExpiresAt = this.now + ttl;
     if (unordered || this.timePassed) entry.moment = this.step + 1;
     queue.append(entry);
     if (!dead && queue.consumers.length === 0) this.dropHead(queue);

@@ -1,8 +1,8 @@
-// The simulation's long form: `npm run simulate -- [--seeds 10000] [--first 1] [--steps 60]`. Owns the command line.
-// Every seed that fails is printed with what led there, and can be had again alone: `npm run simulate -- --first N --seeds 1`.
+// The simulation's long form: `npm run simulate -- [--seeds 10000] [--first 1] [--steps 60] [--kind plain|rich]`. Owns the command line.
+// Every seed that fails is printed with what led there, and can be had again alone: `npm run simulate -- --first N --seeds 1 --kind K`.
 
 import { parseArgs } from 'node:util';
-import { simulate } from './script.ts';
+import { KINDS, type Kind, simulate } from './script.ts';
 
 /** Seeds between two lines about progress. */
 const PROGRESS_SEEDS = 500;
@@ -16,18 +16,22 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: process.env['SIM_SEEDS'] ?? '10000' },
     first: { type: 'string', default: process.env['SIM_FIRST'] ?? '1' },
     steps: { type: 'string', default: process.env['SIM_STEPS'] ?? '60' },
+    kind: { type: 'string', default: process.env['SIM_KIND'] ?? 'all' },
   },
 });
 const [seeds, first, steps] = [Number(values.seeds), Number(values.first), Number(values.steps)];
 
-const failed: number[] = [];
+const kinds: readonly Kind[] = KINDS.filter((kind) => values.kind === 'all' || values.kind === kind);
+
+const failed: string[] = [];
 let run = 0;
 for (; run < seeds && failed.length < FAILURES_MAX; run++) {
   const seed = first + run;
-  await simulate(seed, steps).catch((error: Error) => {
-    failed.push(seed);
-    process.stdout.write(`${error.message}\n\n`);
-  });
+  for (const kind of kinds)
+    await simulate(seed, steps, kind).catch((error: Error) => {
+      failed.push(`${seed} ${kind}`);
+      process.stdout.write(`${error.message}\n\n`);
+    });
   if ((run + 1) % PROGRESS_SEEDS === 0) process.stdout.write(`${run + 1} of ${seeds} seeds\n`);
 }
 process.stdout.write(

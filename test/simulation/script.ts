@@ -3,21 +3,29 @@
 
 import { SeededRandom } from '../support/faulty-engine.ts';
 import type { QueueSpec } from './model.ts';
+import type { PolicyKeys, PolicyRule } from './policy-model.ts';
 import { type Held, PLAIN, type Publish, STEP_MS, World } from './world.ts';
 
 const QUEUES = ['a', 'b', 'c', 'd', 'e'];
 const EXCHANGES = ['x1', 'x2', 'x3'];
 
+/** What a world has beside what all have: nothing; or policies that come, change and go. */
+export const KINDS = ['plain', 'rich'] as const;
+export type Kind = (typeof KINDS)[number];
+
+/** So that what a kind has besides is drawn apart from what all have. */
+const BESIDE = 0x5eed;
+
 /** Runs one seed. @throws Error that names the seed, what is wrong, and the steps that led there */
-export async function simulate(seed: number, steps: number): Promise<void> {
-  const script = new Script(seed);
+export async function simulate(seed: number, steps: number, kind: Kind = 'plain'): Promise<void> {
+  const script = new Script(seed, kind);
   try {
     await script.run(steps);
   } catch (error) {
     const { message, stack } = error as Error;
     const trail = script.trail.slice(-40).join('\n  ');
     throw new Error(
-      `seed ${seed}: ${message}\nqueues:\n  ${script.queues()}\nlast steps:\n  ${trail}\n${stack}`,
+      `seed ${seed} (${kind}): ${message}\nqueues:\n  ${script.queues()}\nlast steps:\n  ${trail}\n${stack}`,
     );
   }
 }
@@ -25,14 +33,19 @@ export async function simulate(seed: number, steps: number): Promise<void> {
 class Script {
   readonly trail: string[] = [];
   private readonly random: SeededRandom;
+  /** Says what a kind of world has besides. */
+  private readonly beside: SeededRandom;
+  private readonly kind: Kind;
   private readonly world: World;
   /** Where dead messages of each queue go: no two queues share a target, so that their order is known. */
   private readonly graves: ReadonlyMap<string, string>;
   /** Queues have limits; then nothing comes by time but what expires, for the order of such things decides over what is cut. */
   private readonly limits: boolean;
 
-  constructor(seed: number) {
+  constructor(seed: number, kind: Kind) {
     this.random = new SeededRandom(seed);
+    this.beside = new SeededRandom(seed ^ BESIDE);
+    this.kind = kind;
     this.limits = this.random.chance(0.5);
     this.world = new World(this.random, seed, this.limits);
     const targets = [...QUEUES];
@@ -63,6 +76,7 @@ class Script {
     const { random, world } = this;
     const { model } = world;
     const names = [...model.queues.keys()];
+    if (this.kind === 'rich' && this.beside.chance(0.12)) return this.changePolicy();
     const what = random.below(100);
     if (what < 12 || names.length === 0) return this.declare();
     const name = this.pick(names);
@@ -130,6 +144,58 @@ class Script {
     }
   }
 
+  private async changePolicy(): Promise<void> {
+    const { beside, world } = this;
+    const { policies } = world.model;
+    if (policies.length > 0 && beside.chance(0.35)) {
+      const rule = policies[beside.below(policies.length)]!;
+      return this.did(`delete policy ${rule.name}`, world.deletePolicy(rule));
+    }
+    // Of several queues that lose messages in one step, nobody knows which does so first.
+    const isWide = !this.limits && beside.chance(0.3);
+    const name = QUEUES[beside.below(QUEUES.length)]!;
+    const operator = beside.chance(0.3);
+    const keys = this.policyKeys(name, operator, isWide);
+    if (Object.keys(keys).length === 0) return;
+    const rule: PolicyRule = {
+      name: isWide ? 'wide' : name,
+      operator,
+      priority: isWide ? beside.below(2) : 2,
+      queues: isWide ? QUEUES.filter(() => beside.chance(0.6)).concat(name) : [name],
+      keys,
+    };
+    await this.did(`set policy ${JSON.stringify(rule)}`, world.setPolicy(rule));
+  }
+
+  private policyKeys(name: string, operator: boolean, isWide: boolean): PolicyKeys {
+    const { beside, world, limits } = this;
+    const keys: Record<string, number | string> = {};
+    const spec = world.model.queues.get(name)?.declared;
+    if (beside.chance(0.5)) {
+      const least = isWide || world.pages ? 1 : 0;
+      keys['message-ttl'] = 100 * (least + beside.below(12));
+    }
+    if (beside.chance(0.15)) keys['expires'] = 100 * (1 + beside.below(30));
+    if (limits && beside.chance(0.4)) keys['max-length'] = beside.below(6);
+    if (limits && beside.chance(0.3)) keys['max-length-bytes'] = beside.below(3_000);
+    if (limits && beside.chance(0.3))
+      keys['overflow'] = ['drop-head', 'reject-publish', 'reject-publish-dlx'][beside.below(3)]!;
+    if (!isWide && spec?.quorum === true && beside.chance(0.4)) keys['delivery-limit'] = beside.below(5) - 1;
+    if (operator) return keys;
+    const hasLevels = spec !== undefined && spec.priorityMax > 0;
+    if (!isWide && beside.chance(0.4) && !(limits && hasLevels)) {
+      const grave = this.graves.get(name)!;
+      keys['dead-letter-exchange'] = '';
+      if (grave !== name || beside.chance(0.5)) keys['dead-letter-routing-key'] = grave;
+    }
+    if (!limits && beside.chance(0.3)) {
+      keys['retry-limit'] = 1 + beside.below(3);
+      keys['retry-delay'] = STEP_MS * (1 + beside.below(10)) - STEP_MS / 2;
+      keys['retry-multiplier'] = 1 + beside.below(2);
+    }
+    return keys;
+  }
+
   private async declare(): Promise<void> {
     const { random, world } = this;
     const name = this.pick(QUEUES);
@@ -137,7 +203,12 @@ class Script {
     const { limits } = this;
     const bounded = limits && random.chance(0.5);
     const quorum = random.chance(0.25);
-    const priorityMax = !quorum && random.chance(0.25) ? 1 + random.below(5) : 0;
+    const levels = !quorum && random.chance(0.25) ? 1 + random.below(5) : 0;
+    // What expires together in a queue with priorities goes in any order, and a limit elsewhere would tell.
+    const hasPolicy = world.model.policies.some(
+      ({ queues, keys }) => queues.includes(name) && 'dead-letter-exchange' in keys,
+    );
+    const priorityMax = limits && hasPolicy ? 0 : levels;
     const grave = this.graves.get(name)!;
     const overflows = ['drop-head', 'drop-head', 'reject-publish', 'reject-publish-dlx'] as const;
     const overflow = this.pick(overflows);
@@ -150,7 +221,6 @@ class Script {
       lengthMax: bounded && random.chance(0.8) ? random.below(random.chance(0.2) ? 100 : 6) : null,
       bytesMax: bounded && random.chance(0.4) ? random.below(3_000) : null,
       overflow: quorum && overflow === 'reject-publish-dlx' ? 'drop-head' : overflow,
-      // What expires together in a queue with priorities goes in any order, and a limit elsewhere would tell.
       deadLetterKey:
         random.chance(0.6) && !(limits && priorityMax > 0)
           ? grave === name && random.chance(0.5)

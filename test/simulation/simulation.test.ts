@@ -3,22 +3,28 @@
 // script is.
 
 import { describe, expect, it } from 'vitest';
-import { simulate } from './script.ts';
+import { type Kind, simulate } from './script.ts';
 
 const SEEDS = Number(process.env['SIM_SEEDS'] ?? 120);
 const FIRST = Number(process.env['SIM_FIRST'] ?? 1);
 const STEPS = Number(process.env['SIM_STEPS'] ?? 60);
+/** Seeds of each kind of world. */
+const KINDS: readonly [Kind, number][] = [
+  ['plain', SEEDS],
+  ['rich', SEEDS / 3],
+];
 const MS_PER_SEED_MAX = 5_000;
 
 describe('a broker without doors', () => {
-  it(
-    `does what a plain model does, whatever is done to it (${SEEDS} seeds from ${FIRST}, ${STEPS} steps each)`,
-    async () => {
-      const failures: string[] = [];
-      for (let seed = FIRST; seed < FIRST + SEEDS && failures.length < 5; seed++)
-        await simulate(seed, STEPS).catch((error: Error) => failures.push(error.message));
-      expect(failures.join('\n\n')).toBe('');
-    },
-    SEEDS * MS_PER_SEED_MAX,
-  );
+  for (const [kind, seeds] of KINDS)
+    it(
+      `does what a plain model does, whatever is done to it (${kind}: ${seeds} seeds from ${FIRST}, ${STEPS} steps each)`,
+      async () => {
+        const failures: string[] = [];
+        for (let seed = FIRST; seed < FIRST + seeds && failures.length < 5; seed++)
+          await simulate(seed, STEPS, kind).catch((error: Error) => failures.push(error.message));
+        expect(failures.join('\n\n')).toBe('');
+      },
+      seeds * MS_PER_SEED_MAX,
+    );
 });

@@ -30,6 +30,7 @@ import {
   type Stay,
   type Waiting,
 } from './model.ts';
+import type { PolicyRule } from './policy-model.ts';
 
 /** Event-loop iterations without any work after which everything is at rest: more than the slowest read takes. */
 const IDLE_ITERATIONS = 8;
@@ -170,7 +171,7 @@ export class World {
       args['x-retry-multiplier'] = spec.retry.multiplier;
     }
     this.kit.queue(name, args, { durable: spec.durable, autoDelete: spec.autoDelete });
-    this.model.queues.set(name, new ModelQueue(name, spec, this.clock.now()));
+    this.model.declare(name, spec);
     await this.rest();
   }
 
@@ -192,6 +193,27 @@ export class World {
     this.kit.vhost.setPaused(this.queue(name), on);
     this.model.queues.get(name)!.paused = on;
     await this.rest();
+  }
+
+  /** A policy comes, or takes the place of one of the same name and kind. */
+  async setPolicy(rule: PolicyRule): Promise<void> {
+    this.setPolicyNow(rule);
+    await this.rest();
+  }
+
+  async deletePolicy(rule: PolicyRule): Promise<void> {
+    this.kit.node.parameters.deletePolicy('/', rule.name, kindOf(rule));
+    this.model.applyPolicies(this.model.policies.filter((each) => each !== rule));
+    await this.rest();
+  }
+
+  private setPolicyNow(rule: PolicyRule): void {
+    const { name, operator, priority, queues, keys } = rule;
+    const pattern = `^(${queues.join('|')})$`;
+    const policy = { vhost: '/', name, pattern, priority, 'apply-to': 'queues', definition: keys } as const;
+    this.kit.node.parameters.setPolicy(policy, kindOf(rule));
+    const others = this.model.policies.filter((each) => each.name !== name || each.operator !== operator);
+    this.model.applyPolicies([...others, rule]);
   }
 
   async declareExchange(name: string, exchange: WorldExchange): Promise<void> {
@@ -830,6 +852,11 @@ export class World {
       const { entry, failures, retries } = kept;
       entry.failures = failures;
       entry.retries = retries;
+      // What a policy has capped lies in the store as it came; a policy that is in force counts from now.
+      entry.expiresAt = Math.min(
+        entry.firstExpiresAt,
+        this.clock.now() + (queue.spec.ttl ?? Number.POSITIVE_INFINITY),
+      );
       if ('dueAt' in kept) {
         entry.place = queue.nextPlace();
         queue.waiting.push({ entry, dueAt: kept.dueAt as number });
@@ -1052,6 +1079,10 @@ function described({ entry, failures, retries }: Kept, counted = true): string {
 function describedReal(entry: Entry, counted = true): string {
   const { text, failures, retries } = seen(entry);
   return `${brief(text)}${counted ? `/${failures}` : ''}/${retries}`;
+}
+
+function kindOf({ operator }: PolicyRule): 'policy' | 'operator_policy' {
+  return operator ? 'operator_policy' : 'policy';
 }
 
 function brief(text: string): string {
