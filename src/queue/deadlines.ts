@@ -219,10 +219,9 @@ export class Deadlines {
     this.cold?.needBytes();
   }
 
-  /** Everything ready is forgotten. */
+  /** Everything ready is forgotten. What is in consumers' hands may come back from the store yet. */
   clear(): void {
     this.cold?.clear();
-    this.caps.length = 0;
   }
 
   stop(): void {

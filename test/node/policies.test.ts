@@ -135,6 +135,23 @@ describe('a policy', () => {
     await kit.close();
   });
 
+  it('shortens the life of a message that a consumer has, whatever happens to the queue until it is back', async () => {
+    const kit = await NodeKit.open();
+    const queue = kit.queue('q', { 'x-retry-limit': 1, 'x-retry-delay': 300 });
+    kit.publish('', 'q', 'held', { deliveryMode: 2 });
+    await kit.until(() => queue.whenReady(() => {}));
+    const held = queue.get(false)!;
+    set(kit, { 'message-ttl': 500 });
+    queue.purge();
+    settleEntry(held, 'reject');
+    kit.clock.advance(350);
+    await kit.until(() => queue.messageCount === 1);
+    kit.clock.advance(200);
+    kit.run();
+    expect(queue.messageCount).toBe(0);
+    await kit.close();
+  });
+
   for (const args of [{}, { 'x-ordering-key': 'key' }])
     it(`shortens the lives of messages that wait for a retry (${JSON.stringify(args)})`, async () => {
       const kit = await NodeKit.open();
