@@ -420,10 +420,7 @@ export class ClassicQueue
     let count = this.messageCount;
     this.forgetParked();
     count += this.lines.clear();
-    if (this.duplicates !== null) {
-      this.duplicates.purged();
-      this.lines.rememberUnacked(this.duplicates);
-    }
+    if (this.duplicates?.purged()) this.lines.rememberUnacked(this.duplicates);
     // A basic.get may have been waiting for what is gone now.
     if (this.getters.length !== 0) this.wake();
     return count;

@@ -42,8 +42,10 @@ export class Duplicates {
     if (key !== null) this.keys.delete(key);
   }
 
-  /** Everything that waited has left the queue; what is in consumers' hands has not (`holds`). */
-  purged(): void {
-    if (!this.options.afterwards) this.keys.clear();
+  /** Everything that waited has left the queue. @returns true when what consumers hold is forgotten too, and has to be told again (`holds`) */
+  purged(): boolean {
+    if (this.options.afterwards) return false;
+    this.keys.clear();
+    return true;
   }
 }
