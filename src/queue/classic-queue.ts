@@ -339,7 +339,10 @@ export class ClassicQueue
     if (this.group.size === 0) {
       this.idle.touch();
       this.host.consumersGone(this);
-    } else if (this.options.singleActiveConsumer) this.wake();
+    } else if (this.options.singleActiveConsumer) {
+      this.ordering?.goesOn();
+      this.wake();
+    }
   }
 
   unpark(consumer: Consumer): void {

@@ -135,6 +135,11 @@ export class ConsumerGroup {
     return this.single ? this.active === consumer : this.members.has(consumer);
   }
 
+  /** The active member is given nothing more: as soon as it holds nothing, one of higher priority takes its place. */
+  get isMakingRoom(): boolean {
+    return this.challenged;
+  }
+
   /** Somebody could be served now. Nobody's turn is changed by the question. */
   get hasCapacity(): boolean {
     if (this.single) {

@@ -23,6 +23,7 @@ export function orderingOf(header: string, group: ConsumerGroup, wake: () => voi
     },
     wake,
     serves: (consumer) => group.serves(consumer),
+    isMakingRoom: () => group.isMakingRoom,
     parkConsumer: (consumer) => group.park(consumer),
   });
 }

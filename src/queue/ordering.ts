@@ -11,7 +11,8 @@
 // - At most one parked entry of a key is let back into the queue at a time (the candidate): a key with a long tail costs no more than
 //   one with a short one.
 // - Of the keys that wait for room at their holder one at a time is tried, so that an ack costs the same however many wait. While some
-//   wait, either one is being tried or the holder is parked in its group, so that the queue hears when it has room again.
+//   wait, either one is being tried or the holder is parked in its group, so that the queue hears when it has room again; or the holder
+//   makes room for another, and the queue hears when that is over.
 
 import { Heap } from '../base/heap.ts';
 import type { Entry } from '../message/entry.ts';
@@ -28,6 +29,8 @@ export interface OrderingHost {
   unpark(entry: Entry): void;
   /** The consumer is a member and may be given something now, as far as its group goes. */
   serves(consumer: Consumer): boolean;
+  /** The only one who is served is given nothing more before another has taken its place, or has given up on it (`goesOn`). */
+  isMakingRoom(): boolean;
   /** There is something to deliver. */
   wake(): void;
   /** The consumer was found without room: the queue wants to hear when it has some. */
@@ -194,8 +197,14 @@ export class Ordering {
     known.key.retries++;
   }
 
+  /** Nobody has to make room any more. */
+  goesOn(): void {
+    for (const consumer of this.backlogs.keys()) this.freed(consumer);
+  }
+
   /** The consumer has room again. */
   freed(consumer: Consumer): void {
+    if (this.host.isMakingRoom()) return;
     const backlog = this.backlogs.get(consumer);
     if (backlog !== undefined && backlog.tried === null) this.tryFirst(consumer, backlog);
   }
@@ -386,6 +395,7 @@ export class Ordering {
   private tryNext(consumer: Consumer, backlog: Backlog): void {
     if (backlog.tried !== null) return;
     if (backlog.keys.size === 0) this.backlogs.delete(consumer);
+    else if (this.host.isMakingRoom()) return;
     else if (!consumer.hasCapacity()) this.host.parkConsumer(consumer);
     else if (!this.getting) this.tryFirst(consumer, backlog);
     else {

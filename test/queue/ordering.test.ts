@@ -73,6 +73,35 @@ describe('the value of an ordering key', () => {
 });
 
 describe('a queue with ordering keys', () => {
+  it('answers a get while its single active consumer has to make room, and goes on when it has not to any more', async () => {
+    const queue = await open({ 'x-queue-type': 'quorum', 'x-single-active-consumer': true });
+    const active = taker(queue, 'active', 5);
+    for (const text of ['x1', 'x2', 'x3']) queue.publish(of('x', text));
+    queue.pause();
+    await kit.settle();
+    active.limit = 1;
+    queue.resume();
+    await kit.settle();
+    expect(active.received).toEqual(['x1']);
+    const higher = new Taker('higher', { limit: 5, priority: 1 });
+    higher.queue = queue;
+    queue.consume(higher);
+    active.limit = 5;
+    queue.unpark(active);
+    await kit.settle();
+    let asked = 0;
+    while (!queue.whenReady(() => {})) {
+      expect(asked++).toBeLessThan(10);
+      await kit.settle();
+    }
+    expect(queue.get(false)).toBeNull();
+    await kit.settle();
+    expect([active.received, higher.received]).toEqual([['x1'], []]);
+    queue.cancel(higher);
+    await kit.settle();
+    expect(active.received).toEqual(['x1', 'x2', 'x3']);
+  });
+
   it('gives messages of one key to one consumer at a time, and others to whoever is free', async () => {
     const queue = await open();
     const a = taker(queue, 'a', 1);
