@@ -26,6 +26,12 @@ export interface ModelMessage {
   /** How long an exchange that can is to hold it back, in milliseconds; 0 for not at all, and once it was. */
   readonly delayMs: number;
   readonly priority: number;
+  /** Value of its ordering key; null for none. */
+  readonly key: string | null;
+  /** Messages with the same are the same; null for a message that is like none. */
+  readonly likeness: string | null;
+  /** For how long its likeness is to be remembered, where that is a matter of time; null for what the memory says. */
+  readonly rememberMs: number | null;
   readonly deaths: readonly Death[];
 }
 
@@ -54,6 +60,8 @@ export class ModelEntry {
   failures = 0;
   /** Retries after a reject. */
   retries = 0;
+  /** Who holds it, and its ordering key with it: a consumer, or itself when it was got. */
+  holder: ModelConsumer | ModelEntry | null = null;
 
   constructor(message: ModelMessage, lasting: boolean, level: number) {
     this.message = message;
@@ -97,6 +105,18 @@ export interface QueueSpec {
   readonly retry: RetrySpec | null;
   /** The queue goes when it is not used for so long; null for never. */
   readonly expires: number | null;
+  /** Messages of one key are in one consumer's hands at a time. */
+  readonly ordered: boolean;
+  /** Messages that are like one before are dropped; null where they are not. */
+  readonly unique: UniqueSpec | null;
+}
+
+/** What is remembered of messages. */
+export interface UniqueSpec {
+  /** Those that were there too, so many, the latest; null for what is in the queue alone. */
+  readonly sizeMax: number | null;
+  /** For so long; null for as long as there is room. */
+  readonly ttl: number | null;
 }
 
 /** What really happened to a queue's messages in one step: who was handed what. */
@@ -106,6 +126,8 @@ export interface Delivery {
   readonly redelivered: boolean;
   readonly failures: number;
   readonly retries: number;
+  /** Deaths that it tells of. */
+  readonly deaths: number;
 }
 
 /** Why an operator's move leaves a message where it is. */
@@ -133,6 +155,32 @@ export interface Delayed {
   readonly lasting: boolean;
 }
 
+/** Likenesses that were seen, oldest first: so many of them at most, and each for a time. */
+export class ModelMemory {
+  seen: { readonly likeness: string; readonly until: number }[] = [];
+  readonly spec: UniqueSpec;
+
+  constructor(spec: UniqueSpec) {
+    this.spec = spec;
+  }
+
+  /** It is remembered. */
+  has(likeness: string, now: number): boolean {
+    return this.seen.some((each) => each.likeness === likeness && each.until > now);
+  }
+
+  add(likeness: string, rememberMs: number | null, now: number): void {
+    const { sizeMax, ttl } = this.spec;
+    this.forget(likeness);
+    while (this.seen.length >= (sizeMax ?? Number.POSITIVE_INFINITY)) this.seen.shift();
+    this.seen.push({ likeness, until: now + (rememberMs ?? ttl ?? Number.POSITIVE_INFINITY) });
+  }
+
+  forget(likeness: string): void {
+    this.seen = this.seen.filter((each) => each.likeness !== likeness);
+  }
+}
+
 export class ModelQueue {
   readonly name: string;
   /** As it was declared. */
@@ -151,6 +199,8 @@ export class ModelQueue {
   paused = false;
   /** Time of the last use, for x-expires. */
   usedAt: number;
+  /** What it remembers whether it is there or not; null where that is nothing. */
+  readonly memory: ModelMemory | null;
   private places = 0;
 
   constructor(name: string, declared: QueueSpec, now: number) {
@@ -158,6 +208,21 @@ export class ModelQueue {
     this.declared = declared;
     this.spec = declared;
     this.usedAt = now;
+    const { unique } = declared;
+    const isMemory = unique !== null && (unique.sizeMax !== null || unique.ttl !== null);
+    this.memory = isMemory ? new ModelMemory(unique) : null;
+  }
+
+  /** Takes note of a message that comes. @returns false when it is like one before, and has to go */
+  admits({ likeness, rememberMs }: ModelMessage, now: number): boolean {
+    if (this.spec.unique === null || likeness === null) return true;
+    if (this.memory === null) {
+      const all = [...this.ready, ...this.unacked, ...this.waiting.map(({ entry }) => entry)];
+      return all.every(({ message }) => message.likeness !== likeness);
+    }
+    if (this.memory.has(likeness, now)) return false;
+    this.memory.add(likeness, rememberMs, now);
+    return true;
   }
 
   get bytes(): number {
@@ -246,6 +311,60 @@ export class ModelQueue {
     return next;
   }
 
+  /** Who may be handed this one, if `takers` may be handed something: whoever holds its key, or any of them. */
+  takersOf(entry: ModelEntry, takers: readonly ModelConsumer[]): readonly ModelConsumer[] {
+    if (takers.length === 0 || !this.isFirstOfKey(entry)) return [];
+    const holder = this.holderOf(entry.message.key);
+    if (holder === null) return takers;
+    const able = this.spec.singleActive ? [this.active] : this.consumers;
+    return able.filter(
+      (each): each is ModelConsumer => each !== null && each === holder && each.held.length < each.limit,
+    );
+  }
+
+  /** Somebody who holds the key; what waits for a retry holds it itself. Null when it is free. */
+  holderOf(key: string | null): ModelConsumer | ModelEntry | null {
+    if (!this.spec.ordered || key === null) return null;
+    const waiting = this.waiting.find(({ entry }) => entry.message.key === key);
+    if (waiting !== undefined) return waiting.entry;
+    const held = this.unacked.filter(({ message }) => message.key === key);
+    if (held.some(({ holder }) => holder !== held[0]!.holder))
+      throw new Error(`several hold messages of ${this.name} with the key ${key}`);
+    return held[0]?.holder ?? null;
+  }
+
+  isFirstOfKey(entry: ModelEntry): boolean {
+    const { key } = entry.message;
+    return (
+      !this.spec.ordered || key === null || this.ready.find(({ message }) => message.key === key) === entry
+    );
+  }
+
+  /** The first one whose key is free; of entries whose order is not known, the one with this text if it is among them. */
+  firstFree(text: string | null): ModelEntry | null {
+    if (!this.spec.ordered) return this.front(text);
+    this.bringForward(text);
+    const isFree = (entry: ModelEntry): boolean =>
+      this.isFirstOfKey(entry) && this.holderOf(entry.message.key) === null;
+    return this.ready.find(isFree) ?? null;
+  }
+
+  /** Of entries whose order is not known, the one with this text is the first from now on. */
+  bringForward(text: string | null): void {
+    const { ready } = this;
+    const at = ready.findIndex((entry) => entry.text === text);
+    if (at === -1 || ready[at]!.moment === 0) return;
+    let from = at;
+    while (from > 0 && isLike(ready[from - 1]!, ready[at]!)) from--;
+    const places = ready.slice(from, at + 1).map(({ place }) => place);
+    ready.splice(from, 0, ready.splice(at, 1)[0]!);
+    for (const [i, place] of places.entries()) ready[from + i]!.place = place;
+  }
+
+  take(entry: ModelEntry): void {
+    this.ready.splice(this.ready.indexOf(entry), 1);
+  }
+
   /** The entry at the front; of entries whose order is not known, the one with this text if it is among them. */
   front(text: string | null): ModelEntry | null {
     const { ready } = this;
@@ -294,9 +413,12 @@ export class Model {
   private step = 0;
   /** Time has passed in this step: things happen that have no order among each other. */
   private timePassed = false;
+  /** What the broker's clock shows while things happen that were due before. */
+  private clock: number;
 
   constructor(now: number) {
     this.now = now;
+    this.clock = now;
   }
 
   /** Begins a step: what the broker did in it. */
@@ -368,6 +490,7 @@ export class Model {
 
   /** One settle of an entry that somebody holds. */
   settleEntry(queue: ModelQueue, entry: ModelEntry, how: 'ack' | 'requeue' | 'reject'): void {
+    entry.holder = null;
     for (const list of [queue.got, ...queue.consumers.map(({ held }) => held)]) {
       const at = list.indexOf(entry);
       if (at !== -1) list.splice(at, 1);
@@ -395,8 +518,8 @@ export class Model {
     }
     const dueAt = this.now + retry.delayMs * retry.multiplier ** entry.retries;
     entry.retries++;
-    // What was never written is written now, behind everything that is there.
-    if (!entry.lasting) entry.place = queue.nextPlace();
+    // What was never written is written now, behind everything that is there. Not where the order is what matters.
+    if (!entry.lasting && !queue.spec.ordered) entry.place = queue.nextPlace();
     queue.waiting.push({ entry, dueAt });
   }
 
@@ -405,10 +528,13 @@ export class Model {
     queue.usedAt = this.now;
     if (queue.paused) return null;
     this.expire(queue);
-    const entry = queue.front(found);
+    const entry = queue.firstFree(found);
     if (entry === null) return null;
-    queue.ready.shift();
-    if (!noAck) queue.got.push(entry);
+    queue.take(entry);
+    if (!noAck) {
+      queue.got.push(entry);
+      entry.holder = entry;
+    }
     return entry;
   }
 
@@ -425,6 +551,7 @@ export class Model {
    */
   timePasses(now: number, route: (exchange: string, keys: readonly string[]) => readonly string[]): void {
     this.timePassed = true;
+    this.clock = now;
     for (const queue of this.queues.values()) {
       for (const { entry } of takeDue(queue.waiting, now)) {
         entry.redelivered = true;
@@ -443,14 +570,32 @@ export class Model {
     for (const [name, list] of deliveries) {
       const queue = this.queues.get(name)!;
       for (const delivery of list.splice(0)) {
-        const entry = queue.front(delivery.text);
-        const { consumer, text } = delivery;
-        if (entry?.text !== text) throw new Error(`${name} handed out '${brief(text)}' before its turn`);
-        queue.ready.shift();
+        const { text } = delivery;
+        const consumer = queue.consumers.find(({ tag }) => tag === delivery.consumer)!;
+        const entry = this.deliveredEntry(queue, text);
+        const holder = queue.holderOf(entry.message.key);
+        if (holder !== null && holder !== consumer)
+          throw new Error(`${name} handed out '${brief(text)}', whose key somebody else holds`);
+        queue.take(entry);
         this.checkDelivery(queue, entry, delivery);
-        queue.consumers.find(({ tag }) => tag === consumer)!.held.push(entry);
+        consumer.held.push(entry);
+        entry.holder = consumer;
       }
     }
+  }
+
+  /** The entry with this text, which was handed out: it must be its turn. */
+  private deliveredEntry(queue: ModelQueue, text: string): ModelEntry {
+    queue.bringForward(text);
+    const entry = queue.ready.find((each) => each.text === text);
+    // Of keys that are held, one goes after the other as its holder has room, in no order.
+    const isHeld = entry !== undefined && queue.holderOf(entry.message.key) !== null;
+    const next = isHeld ? entry : queue.firstFree(text);
+    if (next !== entry || entry === undefined || !queue.isFirstOfKey(entry))
+      throw new Error(
+        `'${next === null ? 'nothing' : brief(next.text)}' of ${queue.name} was due, and '${brief(text)}' was handed out`,
+      );
+    return entry;
   }
 
   /** An entry is handed out like this. */
@@ -460,6 +605,8 @@ export class Model {
       throw new Error(`${what} redelivered ${seen.redelivered}`);
     if (queue.spec.deliveryLimit !== null && entry.failures !== seen.failures)
       throw new Error(`${what} ${seen.failures} failures instead of ${entry.failures}`);
+    if (entry.message.deaths.length !== seen.deaths)
+      throw new Error(`${what} ${seen.deaths} deaths instead of ${entry.message.deaths.length}`);
     if (entry.retries !== seen.retries)
       throw new Error(`${what} ${seen.retries} retries instead of ${entry.retries}`);
     entry.redelivered = true;
@@ -485,6 +632,7 @@ export class Model {
       if (spec.overflow === 'reject-publish-dlx') this.die(queue, entry, 'maxlen');
       return false;
     }
+    if (!queue.admits(message, Math.max(this.now, this.clock))) return true;
     const ttl = Math.min(
       spec.ttl ?? Number.POSITIVE_INFINITY,
       message.expiration ?? Number.POSITIVE_INFINITY,
@@ -539,20 +687,23 @@ export class Model {
     for (;;) {
       if (queue.consumers.length > 0 && !queue.paused && this.expire(queue)) any = true;
       const takers = queue.ready.length === 0 ? [] : queue.takers();
-      if (takers.length === 0) return any;
-      any = true;
+      const due = queue.ready.find((entry) => queue.takersOf(entry, takers).length > 0);
+      if (due === undefined) return any;
       const delivery = this.deliveries.get(queue.name)?.shift();
-      const entry = queue.front(delivery?.text ?? null)!;
-      queue.ready.shift();
-      const what = `'${brief(entry.text)}' of ${queue.name}`;
-      if (delivery === undefined) throw new Error(`${what} was due and not handed out`);
-      if (delivery.text !== entry.text)
-        throw new Error(`${what} was due, and '${brief(delivery.text)}' was handed out`);
-      this.checkDelivery(queue, entry, delivery);
-      const taker = takers.find(({ tag }) => tag === delivery.consumer);
+      if (delivery === undefined)
+        throw new Error(`'${brief(due.text)}' of ${queue.name} was due and not handed out`);
+      any = true;
+      const entry = this.deliveredEntry(queue, delivery.text);
+      const taker = queue.takersOf(entry, takers).find(({ tag }) => tag === delivery.consumer);
       if (taker === undefined)
-        throw new Error(`${what} was handed to ${delivery.consumer}, whose turn it was not`);
-      if (!taker.noAck) taker.held.push(entry);
+        throw new Error(
+          `'${brief(entry.text)}' of ${queue.name} was handed to ${delivery.consumer}, whose turn it was not`,
+        );
+      queue.take(entry);
+      this.checkDelivery(queue, entry, delivery);
+      if (taker.noAck) continue;
+      taker.held.push(entry);
+      entry.holder = taker;
     }
   }
 

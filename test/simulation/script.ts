@@ -2,9 +2,9 @@
 // Owns the choice. Every step is written down, so that a failure can be read.
 
 import { SeededRandom } from '../support/faulty-engine.ts';
-import type { QueueSpec } from './model.ts';
+import type { QueueSpec, UniqueSpec } from './model.ts';
 import type { PolicyKeys, PolicyRule } from './policy-model.ts';
-import { type Held, PLAIN, type Publish, STEP_MS, World } from './world.ts';
+import { type Held, type Marks, PLAIN, type Publish, STEP_MS, World } from './world.ts';
 
 const QUEUES = ['a', 'b', 'c', 'd', 'e'];
 const EXCHANGES = ['x1', 'x2', 'x3'];
@@ -48,6 +48,7 @@ class Script {
     this.kind = kind;
     this.limits = this.random.chance(0.5);
     this.world = new World(this.random, seed, this.limits);
+    if (kind === 'rich') this.world.marks = () => this.marks();
     const targets = [...QUEUES];
     this.graves = new Map(
       QUEUES.map((name) => [name, targets.splice(this.random.below(targets.length), 1)[0]!]),
@@ -144,6 +145,23 @@ class Script {
     }
   }
 
+  private marks(): Marks {
+    const { beside } = this;
+    const rememberMs = beside.chance(0.1) ? 100 * beside.below(8) : null;
+    return {
+      key: beside.chance(0.8) ? `k${beside.below(4)}` : null,
+      likeness: beside.chance(0.7) ? `like ${beside.below(beside.chance(0.5) ? 6 : 500)}` : null,
+      rememberMs,
+    };
+  }
+
+  private unique(hasLevels: boolean): UniqueSpec {
+    const { beside } = this;
+    // Which of the messages of several levels came first, a restart does not tell.
+    const sizeMax = !hasLevels && beside.chance(0.4) ? 1 + beside.below(12) : null;
+    return { sizeMax, ttl: beside.chance(0.3) ? 100 * (1 + beside.below(12)) : null };
+  }
+
   private async changePolicy(): Promise<void> {
     const { beside, world } = this;
     const { policies } = world.model;
@@ -235,6 +253,8 @@ class Script {
           ? { limit: 1 + random.below(3), delayMs: this.someTime(), multiplier: 1 + random.below(2) }
           : null,
       expires: random.chance(0.1) ? 100 * (1 + random.below(30)) : null,
+      ordered: this.kind === 'rich' && !world.pages && this.beside.chance(0.4),
+      unique: this.kind === 'rich' && this.beside.chance(0.35) ? this.unique(priorityMax > 0) : null,
     };
     await this.did(`declare ${name} ${JSON.stringify(spec)}`, world.declareQueue(name, spec));
   }

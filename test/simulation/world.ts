@@ -3,7 +3,10 @@
 
 import { FakeClock } from '../../src/base/fake-clock.ts';
 import { Turn } from '../../src/base/turn.ts';
+import { hasDied } from '../../src/message/death.ts';
+import { deathsOf } from '../../src/message/death-history.ts';
 import type { Entry } from '../../src/message/entry.ts';
+import type { Message } from '../../src/message/message.ts';
 import { BROKER } from '../../src/node/caller.ts';
 import { Operations, type RedriveHandle } from '../../src/node/operations.ts';
 import type { RedriveProgress } from '../../src/node/redrive.ts';
@@ -40,6 +43,8 @@ const UNBOUNDED = 1e9;
 const ITERATIONS_MAX = 50_000;
 /** Time between two looks at the clock, in milliseconds. */
 export const STEP_MS = 100;
+/** The header that is the ordering key. */
+const KEY_HEADER = 'account';
 /** A deadline of what was held back may be so much later: it is counted from when the message is read, after the clock has moved. */
 const LATE_MS = STEP_MS / 2;
 /** A queue that nobody uses may stay so much longer: the coarse timers' ticks. */
@@ -62,8 +67,13 @@ class LoggingConsumer extends TestConsumer {
 }
 
 function seen(entry: Entry): Omit<Delivery, 'consumer'> {
-  const { redelivered, tries } = entry;
-  return { text: textOf(entry)!, redelivered, failures: deliveriesOf(tries), retries: retriesOf(tries) };
+  const { redelivered, tries, message } = entry;
+  return { text: textOf(entry)!, redelivered, ...told(message, tries) };
+}
+
+function told(message: Message, tries: number): Pick<Delivery, 'failures' | 'retries' | 'deaths'> {
+  const deaths = hasDied(message) ? deathsOf(message).length : 0;
+  return { failures: deliveriesOf(tries), retries: retriesOf(tries), deaths };
 }
 
 /** A consumer on both sides. */
@@ -93,6 +103,11 @@ export interface Publish {
   readonly delayMs: number;
 }
 
+/** What a message says of itself for queues that look at it. */
+export type Marks = Pick<ModelMessage, 'key' | 'likeness' | 'rememberMs'>;
+
+const NO_MARKS: Marks = { key: null, likeness: null, rememberMs: null };
+
 /** An exchange as it was declared. */
 export interface WorldExchange {
   readonly type: string;
@@ -115,6 +130,8 @@ export class World {
   readonly pages: boolean;
   model: Model;
   kit!: NodeKit;
+  /** What the next message says of itself. */
+  marks: () => Marks = () => NO_MARKS;
   private readonly store: FaultyStore;
   private readonly clock = new FakeClock();
   private readonly queueMemoryBytes: number;
@@ -165,6 +182,13 @@ export class World {
     if (spec.priorityMax > 0) args['x-max-priority'] = spec.priorityMax;
     if (spec.deliveryLimit !== null) args['x-delivery-limit'] = spec.deliveryLimit;
     if (spec.expires !== null) args['x-expires'] = spec.expires;
+    if (spec.ordered) args['x-ordering-key'] = KEY_HEADER;
+    if (spec.unique !== null) {
+      const { sizeMax, ttl } = spec.unique;
+      args['x-message-deduplication'] = true;
+      if (sizeMax !== null) args['x-cache-size'] = sizeMax;
+      if (ttl !== null) args['x-cache-ttl'] = ttl;
+    }
     if (spec.retry !== null) {
       args['x-retry-limit'] = spec.retry.limit;
       args['x-retry-delay'] = spec.retry.delayMs;
@@ -197,6 +221,12 @@ export class World {
 
   /** A policy comes, or takes the place of one of the same name and kind. */
   async setPolicy(rule: PolicyRule): Promise<void> {
+    if (rule.keys['message-ttl'] === 0) {
+      const due = rule.queues
+        .map((name) => this.model.queues.get(name))
+        .filter((queue) => queue !== undefined);
+      for (const name of this.uncertain(due, 0)) await this.deleteQueue(name);
+    }
     this.setPolicyNow(rule);
     await this.rest();
   }
@@ -259,7 +289,16 @@ export class World {
 
   /** Publishes many in one go to one queue. */
   async publishMany(what: Publish, times: number): Promise<void> {
-    for (let i = 0; i < times; i++) this.publishNow(what);
+    // When what consumers can take goes at once, and when in the turn, a consumer without acks decides what is a duplicate.
+    const queue = this.model.queues.get(what.key);
+    const isUncertain =
+      this.pages &&
+      queue !== undefined &&
+      [queue.name, ...this.gravesOf([queue])].some((name) => this.model.queues.get(name)!.spec.unique);
+    for (let i = 0; i < times; i++) {
+      this.publishNow(what);
+      if (isUncertain) await this.rest();
+    }
     await this.rest();
   }
 
@@ -412,7 +451,7 @@ export class World {
         test.ready.push(copy);
       }
       const inThisOrder: ModelEntry[] = [];
-      for (const { text, redelivered, expiresAt, failures, retries } of found) {
+      for (const { text, redelivered, expiresAt, failures, retries, deaths } of found) {
         const entry = test.front(text);
         const has = `${name} has ${brief(text)}`;
         if (entry?.text !== text) throw new Error(`${has} where ${entry?.text ?? 'nothing'} should be`);
@@ -423,6 +462,7 @@ export class World {
         if (entry.redelivered !== null) this.same(redelivered, entry.redelivered, `${has} with redelivered`);
         if (queue.spec.deliveryLimit !== null) this.same(failures, entry.failures, `${has} with failures`);
         this.same(retries, entry.retries, `${has} with retries`);
+        this.same(deaths, entry.message.deaths.length, `${has} with deaths`);
         const deadline = expiresAt === 0 ? Number.POSITIVE_INFINITY : expiresAt;
         if (expiresAt >= 0 && Math.abs(deadline - entry.expiresAt) > LATE_MS)
           throw new Error(`${has} until ${deadline} instead of ${entry.expiresAt}`);
@@ -447,8 +487,7 @@ export class World {
       after = await this.until(
         page(({ message, redelivered, tries, expiresAt }) => {
           const text = message.body().toString();
-          const counts = { failures: deliveriesOf(tries), retries: retriesOf(tries) };
-          seenThere.push({ text, redelivered, expiresAt, ...counts });
+          seenThere.push({ text, redelivered, expiresAt, ...told(message, tries) });
           return true;
         }),
       );
@@ -460,13 +499,16 @@ export class World {
     // Step by step, so that timers, the turns they cause and their dead letters have their own times on both sides.
     for (let passed = 0; passed < ms; passed += STEP_MS) {
       const next = this.clock.now() + STEP_MS;
-      const due = [...this.model.queues.values()].filter(({ ready }) =>
-        ready.some(({ expiresAt }) => expiresAt <= next),
+      const due = [...this.model.queues.values()].filter(
+        ({ ready, waiting }) =>
+          ready.some(({ expiresAt }) => expiresAt <= next) ||
+          waiting.some(({ entry, dueAt }) => dueAt <= next && entry.expiresAt <= next),
       );
       // Whether a full queue loses a message of its own before it is offered the dead one of another is a matter of chance.
       if (due.length > 1)
         for (const name of this.gravesOf(due))
           if (this.model.queues.get(name)!.isBounded) await this.deleteQueue(name);
+      for (const name of this.uncertain(due, next)) await this.deleteQueue(name);
       this.clock.advance(STEP_MS);
       await this.settleReal();
       this.expireQueues();
@@ -474,6 +516,28 @@ export class World {
       this.model.timePasses(this.clock.now(), (exchange, keys) => this.expectedRoute(exchange, keys));
       await this.rest();
     }
+  }
+
+  /**
+   * Queues that drop what is like a message before, of which nobody knows which is the one before: several things reach or leave them by
+   * time at the same look at the clock.
+   */
+  private uncertain(due: readonly ModelQueue[], now: number): string[] {
+    const causes = new Map<string, number>();
+    const cause = (name: string, times = 1): void => void causes.set(name, (causes.get(name) ?? 0) + times);
+    for (const queue of due) {
+      cause(queue.name);
+      // What expires together in a queue with priorities goes in no order.
+      const times = queue.spec.priorityMax > 0 ? 2 : 1;
+      for (const other of this.gravesOf([queue])) if (other !== queue.name) cause(other, times);
+      // Its own dead letters, behind one of its own.
+      if (queue.spec.deadLetterKey === '' || queue.spec.deadLetterKey === queue.name) cause(queue.name);
+    }
+    for (const { exchange, message, dueAt } of this.model.delayed)
+      if (dueAt <= now) for (const name of this.expectedRoute(exchange, message.keys)) cause(name);
+    return [...causes]
+      .filter(([name, times]) => times > 1 && (this.model.queues.get(name)?.spec.unique ?? null) !== null)
+      .map(([name]) => name);
   }
 
   /** These queues, and those that what dies there may come to. */
@@ -566,7 +630,9 @@ export class World {
     const queue = this.model.queues.get(name);
     if (queue === undefined) throw new Error(`${name} came back, though it was not durable`);
     const expected = queue.ready.map(({ text }) => text);
-    for (const [i, { entry, text }] of list.entries()) {
+    const free: ModelEntry[] = [];
+    for (const [i, back] of list.entries()) {
+      const { entry, text, redelivered } = back;
       const model = queue.front(text);
       if (model?.text !== text)
         throw new Error(
@@ -574,14 +640,20 @@ export class World {
             `${expected.map(brief).join(' ')}, at ${i}`,
         );
       queue.ready.shift();
-      const { redelivered } = entry;
       // The mark may have run ahead.
       if (model.redelivered !== true || redelivered) model.redelivered = null;
-      this.model.checkDelivery(queue, model, seen(entry));
+      this.model.checkDelivery(queue, model, back);
+      if (entry === null) {
+        model.redelivered = redelivered;
+        free.push(model);
+        continue;
+      }
       queue.got.push(model);
+      model.holder = model;
       this.got.push({ queue, model, real: entry });
     }
     this.same(queue.ready.length, 0, `messages of ${name} that did not come back after a crash`);
+    queue.ready.push(...free);
   }
 
   /** Everything is taken away: nothing may be left in memory, on the wheel or in the store. */
@@ -696,6 +768,10 @@ export class World {
     if (copies.length > 0)
       headers.set('CC', { tag: 'A', value: copies.map((value) => ({ tag: 'S', value }) as const) });
     if (delayMs > 0) headers.set('x-delay', { tag: 'l', value: delayMs });
+    const marks = this.marks();
+    if (marks.key !== null) headers.set(KEY_HEADER, { tag: 'S', value: marks.key });
+    if (marks.likeness !== null) headers.set('x-deduplication-header', { tag: 'S', value: marks.likeness });
+    if (marks.rememberMs !== null) headers.set('x-cache-ttl', { tag: 'l', value: marks.rememberMs });
     const real = messageTo(exchange, key, text, {
       deliveryMode: persistent ? 2 : 1,
       expiration: expiration === null ? null : String(expiration),
@@ -706,7 +782,7 @@ export class World {
     const source = vhost.exchange(exchange);
     const keys = [key, ...copies];
     const route = copies.length === 0 ? vhost.route(source, real, key) : vhost.routeAll(source, real, keys);
-    const facts = { persistent, exchange, keys, expiration, delayMs, priority };
+    const facts = { persistent, exchange, keys, expiration, delayMs, priority, ...marks };
     const message: ModelMessage = { text, deaths: [], ...facts };
     const names = route.map(({ name }) => name);
     const expected = this.expectedRoute(exchange, keys, delayMs);
@@ -831,7 +907,8 @@ export class World {
       this.refill(queue, ready, waiting);
       for (const entry of queue.ready) {
         // The mark runs ahead of the deliveries, and only a clean stop sets it back.
-        if (crashed && entry.redelivered === false) entry.redelivered = null;
+        // Where deliveries are not in order, it covers what was passed over too.
+        if ((crashed || queue.spec.ordered) && entry.redelivered === false) entry.redelivered = null;
         if (entry.nowOrNever) entry.expiresAt = 0;
       }
     }
@@ -847,11 +924,15 @@ export class World {
 
   /** The queue's content is this, in its old order. */
   private refill(queue: ModelQueue, ready: readonly Kept[], waiting: readonly (Kept & Waiting)[]): void {
+    if (queue.memory !== null) queue.memory.seen = [];
     const all = [...ready, ...waiting].sort((a, b) => a.place - b.place);
     for (const kept of all) {
       const { entry, failures, retries } = kept;
       entry.failures = failures;
       entry.retries = retries;
+      entry.holder = null;
+      if (queue.memory !== null && entry.message.likeness !== null)
+        queue.memory.add(entry.message.likeness, null, this.clock.now());
       // What a policy has capped lies in the store as it came; a policy that is in force counts from now.
       entry.expiresAt = Math.min(
         entry.firstExpiresAt,
@@ -894,7 +975,7 @@ export class World {
       const had = content.get(name)!;
       wrong.push(
         `batch ${to}: ${name} had ${had.ready.map((each) => described(each)).join(' ')} and ${had.waiting.length} that wait, found ` +
-          `${(found.get(name) ?? []).map(({ entry }) => describedReal(entry)).join(' ')} and ${this.queue(name)?.waitingCount}`,
+          `${(found.get(name) ?? []).map((each) => describedReal(each)).join(' ')} and ${this.queue(name)?.waitingCount}`,
       );
     }
     throw new Error(`what came back never stood there (durable ${durableTicket}):\n${wrong.join('\n')}`);
@@ -914,10 +995,10 @@ export class World {
       test.ready.push(entry);
       facts.set(entry, described(kept, counted));
     }
-    for (const { text, entry } of is) {
-      const front = test.front(text)!;
+    for (const back of is) {
+      const front = test.front(back.text)!;
       test.ready.shift();
-      if (facts.get(front) !== describedReal(entry, counted)) return false;
+      if (facts.get(front) !== describedReal(back, counted)) return false;
     }
     return true;
   }
@@ -925,6 +1006,9 @@ export class World {
   private async takeAll(name: string): Promise<CameBack[]> {
     const queue = this.queue(name);
     const found: CameBack[] = [];
+    // Each get would hold a key: the rest of it could not be had.
+    if (queue.options.orderingKey !== null)
+      return (await this.contentsOf(name)).map((each) => ({ ...each, entry: null }));
     for (;;) {
       for (let i = 0; !queue.whenReady(() => {}); i++) {
         if (i > ITERATIONS_MAX) throw new Error(`${name} never answers a get`);
@@ -932,7 +1016,7 @@ export class World {
       }
       const entry = queue.get(false);
       if (entry === null) return found;
-      found.push({ text: textOf(entry)!, entry });
+      found.push({ ...seen(entry), entry });
     }
   }
 
@@ -1013,9 +1097,9 @@ export class World {
   }
 }
 
-interface CameBack {
-  readonly text: string;
-  readonly entry: Entry;
+interface CameBack extends Omit<Delivery, 'consumer'> {
+  /** In our hands now; null for one that was only looked at. */
+  readonly entry: Entry | null;
 }
 
 /** A redrive that goes on while other things happen. */
@@ -1073,12 +1157,11 @@ function keptOf(entry: ModelEntry): Kept {
 }
 
 function described({ entry, failures, retries }: Kept, counted = true): string {
-  return `${brief(entry.text)}${counted ? `/${failures}` : ''}/${retries}`;
+  return `${brief(entry.text)}${counted ? `/${failures}` : ''}/${retries}/${entry.message.deaths.length}`;
 }
 
-function describedReal(entry: Entry, counted = true): string {
-  const { text, failures, retries } = seen(entry);
-  return `${brief(text)}${counted ? `/${failures}` : ''}/${retries}`;
+function describedReal({ text, failures, retries, deaths }: CameBack, counted = true): string {
+  return `${brief(text)}${counted ? `/${failures}` : ''}/${retries}/${deaths}`;
 }
 
 function kindOf({ operator }: PolicyRule): 'policy' | 'operator_policy' {
