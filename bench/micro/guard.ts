@@ -18,8 +18,16 @@ import { holdsFor, isFailure, judge, type Known, perOperation, type Verdict } fr
 
 const FILE = join('bench', 'micro', 'guard.json');
 const COUNT = fileURLToPath(new URL('./count.js', import.meta.url));
-/** What makes V8 do the same things in the same order in every run. */
-const REPEATABLE = ['--predictable', '--single-threaded', '--hash-seed=1', '--random-seed=1'];
+/** What makes V8 do the same things in the same order in every run, and look for garbage in few rounds only, in those all at once. */
+const REPEATABLE = [
+  '--predictable',
+  '--single-threaded',
+  '--hash-seed=1',
+  '--random-seed=1',
+  '--no-incremental-marking',
+  '--min-semi-space-size=32',
+  '--max-semi-space-size=32',
+];
 
 /** What count.ts prints. */
 interface Counted {

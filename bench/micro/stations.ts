@@ -71,7 +71,15 @@ function publishing(size: number): Work {
         const target = targets.find(reader.buffer, reader.start, reader.stop);
         if (!reader.takeContent(1 << 20)) throw new Error('the content is not whole');
         const { buffer, start, headerLength, bodyLength } = reader;
-        sink ^= messageFromFrames(target.address, buffer, start, headerLength, bodyLength, NO_REUSE).flags;
+        sink ^= messageFromFrames(
+          target.address,
+          buffer,
+          start,
+          headerLength,
+          bodyLength,
+          NO_REUSE,
+          reader.wordsOfContent,
+        ).flags;
       }
     }
   };

@@ -204,6 +204,7 @@ export class Channel implements CommitWaiter {
             reader.headerLength,
             reader.bodyLength,
             connection.node.bodies,
+            reader.wordsOfContent,
           );
           publish(this, this.target, message);
           connection.brakes.published();

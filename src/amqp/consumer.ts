@@ -6,7 +6,7 @@ import type { FieldTable } from '../protocol/field-table.ts';
 import type { Consumer, DeclaredQueue, Queue } from '../queue/queue.ts';
 import { deliveredMessage } from '../queue/tries.ts';
 import type { Channel } from './channel.ts';
-import { deliveryHead, writeDelivery } from './delivery.ts';
+import { type DeliveryHead, deliveryHead, writeDelivery } from './delivery.ts';
 
 /** What basic.consume asked for. */
 export interface ConsumerRequest {
@@ -33,7 +33,7 @@ export class AmqpConsumer implements Consumer {
   started = false;
   /** Deliveries it holds. */
   unacked = 0;
-  private readonly head: Buffer;
+  private readonly head: DeliveryHead;
 
   constructor(channel: Channel, queue: Queue, request: ConsumerRequest, prefetch: number) {
     this.channel = channel;

@@ -104,7 +104,7 @@ export class ContentAssembler {
     const { buffer, at, headerLength, bodyLength } = this;
     this.buffer = EMPTY;
     writeFraming(buffer, at, headerLength, bodyLength);
-    return messageOver(address, buffer, at, headerLength, bodyLength);
+    return messageOver(address, buffer, null, at, headerLength, bodyLength);
   }
 
   /** Drops what has arrived. */

@@ -82,7 +82,7 @@ export function firstDeath(
   const expired = expirationAt < 0 ? 0 : 1 + expirationLength;
   const headerLength = message.headerLength - had - expired + 4 + theirs + ours;
   const place = allocate(contentLength(headerLength, bodyLength));
-  const { buffer: to, at: start } = place;
+  const { buffer: to, view, at: start } = place;
 
   // The frame's head; the mark of a death is written by death.ts.
   to[start] = FRAME_HEADER;
@@ -136,6 +136,7 @@ export function firstDeath(
   return new Message(
     address,
     to,
+    view,
     start,
     headerLength,
     bodyLength,

@@ -7,6 +7,7 @@
 // so that delivering and storing are one copy each. The channel number inside is meaningless until a delivery writes its own.
 // Invariant: nobody writes to a content's bytes after the message was built.
 
+import { copyWords } from '../base/words.ts';
 import { CLASS_BASIC, FRAME_BODY, FRAME_END, FRAME_HEADER, FRAME_OVERHEAD } from '../protocol/constants.ts';
 import { DecodeError } from '../protocol/errors.ts';
 import { decodeTable, type FieldTable } from '../protocol/field-table.ts';
@@ -26,7 +27,7 @@ export const FRAME_HEAD = 7;
 /** Offset of the property flags inside a content header payload: class, weight, body size. */
 export const FLAGS_AT = 12;
 /** What one message costs in memory beside its bytes: the objects around it, as measured with a heap of a million of them. */
-export const MESSAGE_OVERHEAD_BYTES = 240;
+export const MESSAGE_OVERHEAD_BYTES = 248;
 
 /** Delivery mode that asks for the disk (AMQP 0-9-1 1.8: 1 transient, 2 persistent). */
 export const PERSISTENT = 2;
@@ -43,6 +44,8 @@ export class Message {
   readonly address: Address;
   /** Holds the content at `at` … `end()`. */
   readonly buffer: Buffer;
+  /** What short copies of `buffer` go by; null when it is large or somebody else's. */
+  readonly view: DataView | null;
   readonly at: number;
   /** Length of the content header payload (fixed part, flags and properties). */
   readonly headerLength: number;
@@ -57,6 +60,7 @@ export class Message {
   constructor(
     address: Address,
     buffer: Buffer,
+    view: DataView | null,
     at: number,
     headerLength: number,
     bodyLength: number,
@@ -66,6 +70,7 @@ export class Message {
   ) {
     this.address = address;
     this.buffer = buffer;
+    this.view = view;
     this.at = at;
     this.headerLength = headerLength;
     this.bodyLength = bodyLength;
@@ -134,6 +139,7 @@ export class Message {
     return new Message(
       address,
       this.buffer,
+      this.view,
       this.at,
       this.headerLength,
       this.bodyLength,
@@ -191,6 +197,7 @@ function writeU32(buffer: Buffer, at: number, value: number): void {
 export function messageOver(
   address: Address,
   buffer: Buffer,
+  view: DataView | null,
   at: number,
   headerLength: number,
   bodyLength: number,
@@ -199,6 +206,7 @@ export function messageOver(
   return new Message(
     address,
     buffer,
+    view,
     at,
     headerLength,
     bodyLength,
@@ -211,6 +219,7 @@ export function messageOver(
 /**
  * A message from its frames as they came, a content header and at most one body frame from `start` on. They are copied, once and whole.
  * @param memory where a large one is put
+ * @param framesView of `frames`, when the message is short enough to be copied by words
  * @throws DecodeError when the property list is broken.
  */
 export function messageFromFrames(
@@ -220,13 +229,15 @@ export function messageFromFrames(
   headerLength: number,
   bodyLength: number,
   memory: BodyMemory,
+  framesView: DataView | null = null,
 ): Message {
   const length = contentLength(headerLength, bodyLength);
-  const { buffer, at } = allocateIn(memory, length, bodyLength);
-  frames.copy(buffer, at, start, start + length);
+  const { buffer, view, at } = allocateIn(memory, length, bodyLength);
+  if (framesView !== null && view !== null) copyWords(view, at, framesView, start, start + length);
+  else frames.copy(buffer, at, start, start + length);
   // No mark of a death (see death.ts), whatever the channel number was.
   buffer[at + 1] = 0;
-  return messageOver(address, buffer, at, headerLength, bodyLength);
+  return messageOver(address, buffer, view, at, headerLength, bodyLength);
 }
 
 /** A message made by the broker or an embedder rather than read from the wire. */
@@ -235,7 +246,7 @@ export function buildMessage(address: Address, properties: BasicProperties, body
   const headerLength = FLAGS_AT + encoded.length;
   const length = contentLength(headerLength, body.length);
   const place = allocate(length);
-  const { buffer, at } = place;
+  const { buffer, view, at } = place;
   writeFraming(buffer, at, headerLength, body.length);
   const payload = at + FRAME_HEAD;
   buffer.writeUInt16BE(CLASS_BASIC, payload);
@@ -244,7 +255,7 @@ export function buildMessage(address: Address, properties: BasicProperties, body
   buffer.writeUInt32BE(body.length >>> 0, payload + 8);
   encoded.copy(buffer, payload + FLAGS_AT);
   if (body.length !== 0) buffer.set(body, payload + headerLength + 1 + FRAME_HEAD);
-  const message = messageOver(address, buffer, at, headerLength, body.length);
+  const message = messageOver(address, buffer, view, at, headerLength, body.length);
   headersOf = message;
   lastHeaders = properties.headers;
   return message;
@@ -269,9 +280,9 @@ export function messageFromStored(
   const bodyLength = bodyLengthAt(buffer, from);
   const length = lengthOfStored(from, end, headerLength, bodyLength);
   const place = allocateIn(memory, length, bodyLength);
-  const { at } = place;
+  const { view, at } = place;
   buffer.copy(place.buffer, at, from, end);
-  return messageOver(address, place.buffer, at, headerLength, bodyLength);
+  return messageOver(address, place.buffer, view, at, headerLength, bodyLength);
 }
 
 /**
@@ -289,13 +300,13 @@ export function messageInPlace(
   const headerLength = buffer.readUInt32BE(from + 3);
   const bodyLength = bodyLengthAt(buffer, from);
   lengthOfStored(from, end, headerLength, bodyLength);
-  return messageOver(address, buffer, from, headerLength, bodyLength);
+  return messageOver(address, buffer, null, from, headerLength, bodyLength);
 }
 
 function allocateIn(memory: BodyMemory | null, length: number, bodyLength: number): Place {
   return memory === null || bodyLength < BODY_REUSE_MIN
     ? allocate(length)
-    : { buffer: memory.take(length), at: 0 };
+    : { buffer: memory.take(length), view: null, at: 0 };
 }
 
 function lengthOfStored(from: number, end: number, headerLength: number, bodyLength: number): number {

@@ -29,6 +29,7 @@ export function withLongHeader(message: Message, name: string, value: number): M
   const length = headerLength + added - dropped + (had ? 0 : 4);
   const place = allocate(contentLength(length, bodyLength));
   const to = place.buffer;
+  const { view } = place;
   const start = place.at;
 
   buffer.copy(to, start, at, tableAt);
@@ -47,6 +48,7 @@ export function withLongHeader(message: Message, name: string, value: number): M
   return new Message(
     message.address,
     to,
+    view,
     start,
     length,
     bodyLength,

@@ -9,6 +9,7 @@
 // a body frame's last part is handed out only when its end octet was seen; after `next()` returned false the reader holds no chunk,
 // only the beginning of a frame, if there is one.
 
+import { viewOf, WORDS_MAX } from '../base/words.ts';
 import {
   CLASS_BASIC,
   FRAME_BODY,
@@ -56,6 +57,9 @@ export class FrameReader {
   /** Parts of the content that `takeContent` took: payload of its header frame, body. */
   headerLength: number;
   bodyLength: number;
+  /** The buffer that was looked at by words last, and what for. */
+  private viewed: Buffer;
+  private view: DataView | null;
   /** What was pushed, and how far it has been read. */
   private chunk: Buffer;
   private at: number;
@@ -83,6 +87,8 @@ export class FrameReader {
     this.ends = true;
     this.headerLength = 0;
     this.bodyLength = 0;
+    this.viewed = NOTHING;
+    this.view = null;
     this.chunk = NOTHING;
     this.at = 0;
     this.partial = null;
@@ -109,6 +115,16 @@ export class FrameReader {
     return this.isDrained ? this.partsLeft : 0;
   }
 
+  /** What the current content is best copied by; null when it is too long for that. */
+  get wordsOfContent(): DataView | null {
+    if (this.stop - this.start > WORDS_MAX) return null;
+    if (this.viewed !== this.buffer) {
+      this.viewed = this.buffer;
+      this.view = viewOf(this.buffer);
+    }
+    return this.view;
+  }
+
   /** Hands over what the socket brought. The chunk must stay as it is until `next()` has returned false, or until `keepRest()`. */
   push(chunk: Buffer): void {
     if (this.lost) return;
@@ -122,6 +138,7 @@ export class FrameReader {
     if (this.chunk === NOTHING) return;
     this.chunk = this.isDrained ? NOTHING : Buffer.from(this.chunk.subarray(this.at));
     this.at = 0;
+    this.forgetView();
   }
 
   /**
@@ -273,6 +290,12 @@ export class FrameReader {
     this.buffer = NOTHING;
     this.start = 0;
     this.stop = 0;
+    this.forgetView();
+  }
+
+  private forgetView(): void {
+    this.viewed = NOTHING;
+    this.view = null;
   }
 
   /** Keeps the last `left` octets of the chunk as the beginning of a frame that has `need` octets as far as we know. */

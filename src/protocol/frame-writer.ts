@@ -5,6 +5,7 @@
 // they were written; memory of the pool comes out once, with the last chunk that lies in it; after `detach()` the writer holds no
 // memory, so an idle connection costs none.
 
+import { viewOf } from '../base/words.ts';
 import {
   CLASS_BASIC,
   FRAME_BODY,
@@ -49,6 +50,7 @@ export const SLICE_OCTETS_MIN = 32_768;
 const LOOP_COPY_MAX = 16;
 
 const NOTHING = Buffer.alloc(0);
+const NO_VIEW = viewOf(NOTHING);
 
 /** Chunks for all connections of a broker; keeps a bounded number of free ones. */
 export class ChunkPool {
@@ -113,6 +115,8 @@ export class ChunkPool {
 export class FrameWriter {
   /** Chunk being written. */
   buffer: Buffer;
+  /** By which words are written to it. */
+  view: DataView;
   /** Where the next octet goes in it. */
   at: number;
   private readonly pool: ChunkPool;
@@ -129,6 +133,7 @@ export class FrameWriter {
 
   constructor(pool: ChunkPool) {
     this.buffer = NOTHING;
+    this.view = NO_VIEW;
     this.at = 0;
     this.pool = pool;
     this.from = 0;
@@ -312,6 +317,7 @@ export class FrameWriter {
     ) {
       this.buffer = pool.takeSmall();
     } else this.buffer = pool.take();
+    this.view = viewOf(this.buffer);
   }
 
   /** Puts what is in the memory being written behind the finished chunks, and lets go of the memory. */
@@ -321,6 +327,7 @@ export class FrameWriter {
     else if (this.from > 0) this.giveWithLast(buffer);
     else if (buffer !== NOTHING) this.pool.give(buffer);
     this.buffer = NOTHING;
+    this.view = NO_VIEW;
     this.at = 0;
     this.from = 0;
   }
