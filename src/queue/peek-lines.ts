@@ -186,24 +186,25 @@ export class LineContents implements QueueContents {
     const beside = this.besideTheList(line, from);
     let next = 0;
     for (const entry of line.ready.from(from)) {
-      while (next < beside.length && beside[next]!.position < entry.position)
-        yield foundBeside(line, beside[next++]!);
+      for (; next < beside.length && beside[next]!.entry.position < entry.position; next++)
+        yield foundInMemory(line, beside[next]!.entry, beside[next]!.state);
       // A parked one that was let back into the list just now stands in both.
-      if (next < beside.length && beside[next] === entry) next++;
+      if (next < beside.length && beside[next]!.entry === entry) next++;
       yield foundInMemory(line, entry, 'ready');
     }
-    while (next < beside.length) yield foundBeside(line, beside[next++]!);
+    for (; next < beside.length; next++) yield foundInMemory(line, beside[next]!.entry, beside[next]!.state);
   }
 
-  private besideTheList(line: Line, from: number): Entry[] {
-    const entries: Entry[] = [];
-    for (const entry of line.unacked) if (entry.position >= from) entries.push(entry);
+  /** What was taken may let a parked one back into its list: it is ready all the same. */
+  private besideTheList(line: Line, from: number): { entry: Entry; state: MessageState }[] {
+    const entries: { entry: Entry; state: MessageState }[] = [];
+    for (const entry of line.unacked) if (entry.position >= from) entries.push({ entry, state: 'unacked' });
     const { ordering } = this.queue;
     if (ordering !== null && line.parked !== 0) {
       for (const entry of ordering.parked())
-        if (entry.owner === line && entry.position >= from) entries.push(entry);
+        if (entry.owner === line && entry.position >= from) entries.push({ entry, state: 'ready' });
     }
-    return entries.sort((a, b) => a.position - b.position);
+    return entries.sort((a, b) => a.entry.position - b.entry.position);
   }
 
   /** A stored entry that is not in memory; null when it is not the queue's any more. */

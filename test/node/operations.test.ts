@@ -3,6 +3,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { Operations, type PeekPage, type QueueOperator } from '../../src/node/operations.ts';
 import { tableOf } from '../../src/protocol/field-table.ts';
+import { settle as settleEntry, TestConsumer } from '../queue/kit.ts';
 import { faultyStore, SeededRandom } from '../support/faulty-engine.ts';
 import { NodeKit, refusal } from './kit.ts';
 
@@ -144,6 +145,22 @@ describe('a look into a queue', () => {
 });
 
 describe('single messages', () => {
+  it('are all deleted though one of them lets the next one of its ordering key go on', async () => {
+    kit = await NodeKit.open();
+    const queue = kit.queue('q', { 'x-ordering-key': 'account' });
+    const busy = new TestConsumer('busy', { limit: 1 });
+    queue.consume(busy);
+    const headers = tableOf({ account: 'anna' });
+    for (const body of ['first', 'second', 'third']) kit.publish('', 'q', body, { headers });
+    await kit.settle();
+    queue.consume(new TestConsumer('other', { limit: 1 }));
+    await kit.settle();
+    queue.pause();
+    settleEntry(busy.entry('first'), 'ack');
+    expect(await done(operator('q').delete({ filter: {} }))).toEqual({ done: 2, skipped: [] });
+    expect(queue.messageCount).toBe(0);
+  });
+
   it('that could not be moved through an exchange that drops duplicates can be moved later', async () => {
     kit = await NodeKit.open();
     const from = kit.queue('from');
