@@ -29,10 +29,12 @@ export class Duplicates {
     return isNew;
   }
 
-  /** A message is in the queue already: recovery found it, or a purge left it. */
+  /** A message is in the queue already: recovery found it, or a purge left it. Of several that are alike, the one told last counts. */
   holds(message: Message): void {
     const key = deduplicationKey(message, this.options.header);
-    if (key !== null) this.keys.add(key, this.options.ttlMs);
+    if (key === null) return;
+    this.keys.delete(key);
+    this.keys.add(key, this.options.ttlMs);
   }
 
   /** A message has left the queue for good. */

@@ -1,15 +1,19 @@
 // What a queue remembers of its messages, where that is more than one sees from outside.
 
 import { expect, it } from 'vitest';
+import { FakeClock } from '../../src/base/fake-clock.ts';
+import type { Message } from '../../src/message/message.ts';
+import { Duplicates } from '../../src/queue/duplicates.ts';
 import { messageOf, QueueKit } from './kit.ts';
+
+function like(text: string): Message {
+  return messageOf(text, { headers: new Map([['x-deduplication-header', { tag: 'S', value: text }]]) });
+}
 
 it('a purge does not bring back what a queue has forgotten for want of room', async () => {
   const kit = await QueueKit.open();
   const queue = kit.queue({ 'x-message-deduplication': true, 'x-cache-size': 1 });
-  const publish = (text: string): void => {
-    const headers = new Map([['x-deduplication-header', { tag: 'S', value: text } as const]]);
-    queue.publish(messageOf(text, { headers }));
-  };
+  const publish = (text: string): number => queue.publish(like(text));
   publish('first');
   queue.get(false);
   publish('second');
@@ -19,4 +23,13 @@ it('a purge does not bring back what a queue has forgotten for want of room', as
   publish('first');
   expect(queue.messageCount).toBe(1);
   await kit.close();
+});
+
+it('after a restart, of messages that are alike the latest counts', () => {
+  const options = { header: 'x-deduplication-header', sizeMax: 2, ttlMs: 1_000, afterwards: true };
+  const duplicates = new Duplicates(options, new FakeClock());
+  for (const text of ['a', 'b', 'a']) duplicates.holds(like(text));
+  expect(duplicates.admits(like('c'))).toBe(true);
+  expect(duplicates.admits(like('a'))).toBe(false);
+  expect(duplicates.admits(like('b'))).toBe(true);
 });
