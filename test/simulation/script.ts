@@ -48,7 +48,10 @@ class Script {
     this.kind = kind;
     this.limits = this.random.chance(0.5);
     this.world = new World(this.random, seed, this.limits);
-    if (kind === 'rich') this.world.marks = () => this.marks();
+    if (kind === 'rich') {
+      this.world.marks = () => this.marks();
+      this.world.mildPolicy = (name) => this.mildPolicy(name);
+    }
     const targets = [...QUEUES];
     this.graves = new Map(
       QUEUES.map((name) => [name, targets.splice(this.random.below(targets.length), 1)[0]!]),
@@ -77,7 +80,8 @@ class Script {
     const { random, world } = this;
     const { model } = world;
     const names = [...model.queues.keys()];
-    if (this.kind === 'rich' && this.beside.chance(0.12)) return this.changePolicy();
+    if (this.kind === 'rich' && this.beside.chance(0.15))
+      return this.beside.chance(0.75) ? this.changePolicy() : this.pickOut();
     const what = random.below(100);
     if (what < 12 || names.length === 0) return this.declare();
     const name = this.pick(names);
@@ -159,7 +163,9 @@ class Script {
     const { beside } = this;
     // Which of the messages of several levels came first, a restart does not tell.
     const sizeMax = !hasLevels && beside.chance(0.4) ? 1 + beside.below(12) : null;
-    return { sizeMax, ttl: beside.chance(0.3) ? 100 * (1 + beside.below(12)) : null };
+    // Where memory is short, consumers are sometimes served earlier: who needs no ack decides what is still there.
+    const isByTime = beside.chance(0.3) || this.world.pages;
+    return { sizeMax, ttl: isByTime ? 100 * (1 + beside.below(12)) : null };
   }
 
   private async changePolicy(): Promise<void> {
@@ -183,6 +189,50 @@ class Script {
       keys,
     };
     await this.did(`set policy ${JSON.stringify(rule)}`, world.setPolicy(rule));
+  }
+
+  /** Only what a crash can come into: no limit, no time to live. It stands in front of others. */
+  private mildPolicy(name: string): PolicyRule {
+    const keys: Record<string, number | string> = {};
+    const { beside } = this;
+    const spec = this.world.model.queues.get(name)?.declared;
+    if (!this.limits || spec?.priorityMax === 0) {
+      keys['dead-letter-exchange'] = '';
+      keys['dead-letter-routing-key'] = this.graves.get(name)!;
+    }
+    if (!this.limits && beside.chance(0.5)) {
+      keys['retry-limit'] = 1 + beside.below(3);
+      keys['retry-delay'] = STEP_MS * (1 + beside.below(10)) - STEP_MS / 2;
+      keys['retry-multiplier'] = 1 + beside.below(2);
+    }
+    if (spec?.quorum === true) keys['delivery-limit'] = beside.below(5) - 1;
+    if (Object.keys(keys).length === 0) keys['overflow'] = 'drop-head';
+    return { name: 'mild', operator: false, priority: 3, queues: [name], keys };
+  }
+
+  /** An operator picks messages out of a queue. */
+  private async pickOut(): Promise<void> {
+    const { beside, world } = this;
+    const names = [...world.model.queues.keys()];
+    if (names.length === 0) return;
+    const name = names[beside.below(names.length)]!;
+    await world.look();
+    const queue = world.model.queues.get(name);
+    if (queue === undefined) return;
+    const texts = [...queue.ready, ...queue.unacked].map(({ text }) => text);
+    const some: string[] = [];
+    // Those that are only in the store go after the others.
+    const count = world.pages ? 1 : 1 + beside.below(8);
+    for (let i = count; i > 0 && texts.length > 0; i--)
+      some.push(...texts.splice(beside.below(Math.min(texts.length, 30)), 1));
+    if (beside.chance(0.1)) some.push('not there');
+    if (some.length === 0) return;
+    const target = names[beside.below(names.length)]!;
+    const exchanges = ['', ...world.exchanges.keys()];
+    const exchange = exchanges[beside.below(exchanges.length)]!;
+    const to = [null, { queue: target }, { exchange }][beside.below(3)]!;
+    const what = some.map((text) => text.slice(0, 8)).join(' ');
+    await this.did(`pick ${what} of ${name} to ${JSON.stringify(to)}`, world.pickOut(name, some, to));
   }
 
   private policyKeys(name: string, operator: boolean, isWide: boolean): PolicyKeys {

@@ -11,7 +11,7 @@ import { BROKER } from '../../src/node/caller.ts';
 import { Operations, type RedriveHandle } from '../../src/node/operations.ts';
 import type { RedriveProgress } from '../../src/node/redrive.ts';
 import type { FieldValue } from '../../src/protocol/field-table.ts';
-import type { Found, MessageId } from '../../src/queue/peek.ts';
+import type { Found, MessageId, MessageState } from '../../src/queue/peek.ts';
 import type { DeclaredQueue } from '../../src/queue/queue.ts';
 import { MUST_COMMIT, REJECTED } from '../../src/queue/queue.ts';
 import { deliveriesOf, retriesOf } from '../../src/queue/tries.ts';
@@ -91,6 +91,15 @@ export interface Held {
   readonly real: Entry;
 }
 
+/** Where an operator moves messages. */
+export type MoveTo = { readonly queue: string } | { readonly exchange: string };
+
+/** A message that somebody has looked at. */
+interface Seen extends Omit<Delivery, 'consumer'> {
+  readonly id: string;
+  readonly expiresAt: number;
+}
+
 export interface Publish {
   readonly exchange: string;
   readonly key: string;
@@ -132,6 +141,8 @@ export class World {
   kit!: NodeKit;
   /** What the next message says of itself. */
   marks: () => Marks = () => NO_MARKS;
+  /** A policy for the queue of this name that leaves its limits and times to live alone; null in a world without. */
+  mildPolicy: ((name: string) => PolicyRule) | null = null;
   private readonly store: FaultyStore;
   private readonly clock = new FakeClock();
   private readonly queueMemoryBytes: number;
@@ -289,16 +300,7 @@ export class World {
 
   /** Publishes many in one go to one queue. */
   async publishMany(what: Publish, times: number): Promise<void> {
-    // When what consumers can take goes at once, and when in the turn, a consumer without acks decides what is a duplicate.
-    const queue = this.model.queues.get(what.key);
-    const isUncertain =
-      this.pages &&
-      queue !== undefined &&
-      [queue.name, ...this.gravesOf([queue])].some((name) => this.model.queues.get(name)!.spec.unique);
-    for (let i = 0; i < times; i++) {
-      this.publishNow(what);
-      if (isUncertain) await this.rest();
-    }
+    for (let i = 0; i < times; i++) this.publishNow(what);
     await this.rest();
   }
 
@@ -361,7 +363,7 @@ export class World {
   }
 
   /** An operator moves the first messages of a queue to another one, or to an exchange under their own keys. */
-  async move(name: string, to: { queue: string } | { exchange: string }, max: number): Promise<void> {
+  async move(name: string, to: MoveTo, max: number): Promise<void> {
     const operator = new Operations(this.kit.node).queue('/', name);
     const result = await this.until(operator.move({ filter: {}, max }, to));
     const queue = this.model.queues.get(name)!;
@@ -369,15 +371,7 @@ export class World {
     let [moved, stayed] = [0, 0];
     for (const entry of [...queue.ready]) {
       if (moved === max) break;
-      const { message } = entry;
-      const way: ModelWay =
-        'queue' in to
-          ? { targets: [to.queue], message }
-          : {
-              targets: this.expectedRoute(to.exchange, message.keys, message.delayMs),
-              message: { ...message, exchange: to.exchange },
-            };
-      if (this.model.move(queue, entry, way) === null) moved++;
+      if (this.model.move(queue, entry, this.wayTo(entry, to)) === null) moved++;
       else stayed++;
     }
     this.same(result.done, moved, `messages moved from ${name}`);
@@ -393,6 +387,41 @@ export class World {
     const gone = this.model.queues.get(name)!.ready.splice(0, max);
     this.same(result.done, gone.length, `messages deleted from ${name}`);
     await this.rest();
+  }
+
+  /** An operator moves single messages, or deletes them (null), whoever has them; some that are not there too. */
+  async pickOut(name: string, texts: readonly string[], to: MoveTo | null): Promise<void> {
+    const found = await this.contentsOf(name, ['ready', 'unacked']);
+    const ids = texts.map((text) => found.find((each) => each.text === text)?.id ?? '1-999999999');
+    const operator = new Operations(this.kit.node).queue('/', name);
+    const result = await this.until(to === null ? operator.delete({ ids }) : operator.move({ ids }, to));
+    const queue = this.model.queues.get(name)!;
+    this.model.begin(this.deliveries);
+    const stays: string[] = [];
+    for (const text of texts) {
+      const entry = queue.ready.find((each) => each.text === text);
+      let reason: string | null = null;
+      if (entry === undefined)
+        reason = queue.unacked.some((each) => each.text === text) ? 'not-ready' : 'not-found';
+      else if (to === null) queue.take(entry);
+      else reason = this.model.move(queue, entry, this.wayTo(entry, to));
+      if (reason !== null) stays.push(reason);
+    }
+    this.same(
+      result.skipped.map(({ reason }) => reason).join(),
+      stays.join(),
+      `messages that stay in ${name}`,
+    );
+    this.same(result.done, texts.length - stays.length, `messages taken out of ${name}`);
+    await this.rest();
+  }
+
+  private wayTo({ message }: ModelEntry, to: MoveTo): ModelWay {
+    if ('queue' in to) return { targets: [to.queue], message };
+    return {
+      targets: this.expectedRoute(to.exchange, message.keys, message.delayMs),
+      message: { ...message, exchange: to.exchange },
+    };
   }
 
   /** An operator sends dead letters back to where they died, or to where they had been published. */
@@ -472,10 +501,10 @@ export class World {
     }
   }
 
-  private async contentsOf(name: string): Promise<(Omit<Delivery, 'consumer'> & { expiresAt: number })[]> {
-    const seenThere: (Omit<Delivery, 'consumer'> & { expiresAt: number })[] = [];
+  private async contentsOf(name: string, kinds: readonly MessageState[] = ['ready']): Promise<Seen[]> {
+    const seenThere: Seen[] = [];
     const contents = this.queue(name).contents();
-    const states = new Set(['ready'] as const);
+    const states = new Set(kinds);
     let after: MessageId | null = null;
     do {
       const page = (visit: (found: Found) => boolean): Promise<MessageId | null> =>
@@ -485,9 +514,10 @@ export class World {
           );
         });
       after = await this.until(
-        page(({ message, redelivered, tries, expiresAt }) => {
+        page(({ number, position, message, redelivered, tries, expiresAt }) => {
           const text = message.body().toString();
-          seenThere.push({ text, redelivered, expiresAt, ...told(message, tries) });
+          const id = `${number}-${position}`;
+          seenThere.push({ id, text, redelivered, expiresAt, ...told(message, tries) });
           return true;
         }),
       );
@@ -597,7 +627,8 @@ export class World {
     await this.rest();
     const states: State[] = [];
     const remember = (from: number, to: number): void => {
-      states.push({ from, to, content: new Map(plain.map((queue) => [queue.name, snapshot(queue)])) });
+      const content = new Map(plain.map((queue) => [queue.name, snapshot(queue)]));
+      states.push({ from, to, content, policies: this.model.policies });
     };
     remember(0, 0);
     if (this.random.chance(0.2)) {
@@ -823,7 +854,14 @@ export class World {
 
   /** A small step of the kind that a crash can come into. */
   private async restlessStep(plain: readonly ModelQueue[], redrive: RunningRedrive | null): Promise<void> {
-    const { random, model } = this;
+    const { random, model, mildPolicy } = this;
+    if (mildPolicy !== null && plain.length > 0 && random.chance(0.15)) {
+      const queue = plain[random.below(plain.length)]!;
+      if (random.chance(0.2))
+        this.same(this.queue(queue.name).purge(), model.purge(queue), 'messages purged');
+      else this.setPolicyNow(mildPolicy(queue.name));
+      return;
+    }
     const what = random.below(10);
     if (what < 4 && plain.length > 0) {
       const { name } = plain[random.below(plain.length)]!;
@@ -955,14 +993,19 @@ export class World {
   ): void {
     const wrong: string[] = [];
     for (let i = 0; i < states.length; i++) {
-      const { from, to, content } = states[i]!;
+      const { from, to, content, policies } = states[i]!;
       const next = states[i + 1];
       // Batches are whole: the state after the last step of a batch.
       if (next !== undefined && from === next.to) continue;
       // What was told to be on disk is there.
       if (next !== undefined && next.to <= durableTicket) continue;
       const differing = plain.find((queue) => !this.isFound(queue, content.get(queue.name)!, found));
+      if (!this.arePolicies(policies)) {
+        wrong.push(`batch ${to}: other policies: ${JSON.stringify(policies)}`);
+        continue;
+      }
       if (differing === undefined) {
+        this.model.applyPolicies(policies);
         for (const queue of plain) {
           queue.ready.length = 0;
           queue.waiting.length = 0;
@@ -979,6 +1022,15 @@ export class World {
       );
     }
     throw new Error(`what came back never stood there (durable ${durableTicket}):\n${wrong.join('\n')}`);
+  }
+
+  private arePolicies(policies: readonly PolicyRule[]): boolean {
+    const { parameters } = this.kit.node;
+    const there = (['policy', 'operator_policy'] as const).flatMap((kind) =>
+      parameters.policies('/', kind).map(({ name, definition }) => `${kind} ${name} ${keysText(definition)}`),
+    );
+    const expected = policies.map((rule) => `${kindOf(rule)} ${rule.name} ${keysText(rule.keys)}`);
+    return there.sort().join() === expected.sort().join();
   }
 
   private isFound(queue: ModelQueue, had: Content, found: ReadonlyMap<string, CameBack[]>): boolean {
@@ -1130,6 +1182,7 @@ interface State {
   readonly from: number;
   readonly to: number;
   readonly content: ReadonlyMap<string, Content>;
+  readonly policies: readonly PolicyRule[];
 }
 
 /** A message as a client would publish it to a queue. */
@@ -1162,6 +1215,10 @@ function described({ entry, failures, retries }: Kept, counted = true): string {
 
 function describedReal({ text, failures, retries, deaths }: CameBack, counted = true): string {
   return `${brief(text)}${counted ? `/${failures}` : ''}/${retries}/${deaths}`;
+}
+
+function keysText(keys: Readonly<Record<string, unknown>>): string {
+  return JSON.stringify(Object.entries(keys).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function kindOf({ operator }: PolicyRule): 'policy' | 'operator_policy' {
