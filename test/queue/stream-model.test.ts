@@ -1,8 +1,9 @@
-// Random publishes, readers, acknowledgements, retention, restarts and crashes against a plain list. STREAM_SEEDS sets how many seeds are
+// Random publishes, readers with and without names, acknowledgements, retention, policies, restarts and crashes against a plain list. STREAM_SEEDS sets how many seeds are
 // run; a failure names its seed, and `STREAM_SEED=n` runs that one alone.
 
 import { expect, it } from 'vitest';
 import { tableOf } from '../../src/protocol/field-table.ts';
+import { NO_POLICY, type PolicyKeys, queueOptions } from '../../src/queue/queue-options.ts';
 import { iteration } from '../store/harness.ts';
 import { faultyStore, SeededRandom } from '../support/faulty-engine.ts';
 import { messageOf } from './kit.ts';
@@ -30,7 +31,29 @@ interface Reading {
   checked: number;
   /** The latest offset looked at. */
   latest: number;
+  readonly name: string | null;
+  /** Offsets that it was given and has not done with, of a named one. */
+  readonly open: Set<number>;
 }
+
+/** How far a name has come: to an offset of this range, of which nothing is to be delivered. */
+interface Place {
+  least: number;
+  most: number;
+  /** The least that was written, and that survives a crash; null when the name itself may be forgotten. */
+  written: number;
+  durable: number | null;
+  /** Who moves it. */
+  owner: Reading | null;
+}
+
+/** Names, and what each of them reads by. */
+const NAMES: ReadonlyMap<string, string | null> = new Map([
+  ['all', null],
+  ['some', 'a'],
+]);
+/** Acknowledgements are written no later than this, in milliseconds. */
+const WRITTEN_MS = 2_000;
 
 class Run {
   readonly random: SeededRandom;
@@ -40,10 +63,15 @@ class Run {
   /** Everything before this offset was dropped at some time. */
   dropped = 0;
   readings: Reading[] = [];
+  readonly places = new Map<string, Place>();
   texts = 0;
+  /** Names and policies are drawn apart. */
+  readonly beside: SeededRandom;
+  policy: PolicyKeys = NO_POLICY;
 
   constructor(seed: number) {
     this.random = new SeededRandom(seed);
+    this.beside = new SeededRandom(seed ^ 0x5eed);
   }
 
   async run(): Promise<void> {
@@ -79,17 +107,23 @@ class Run {
   }
 
   async step(): Promise<void> {
-    const { random, kit } = this;
+    const { random, kit, beside } = this;
+    if (beside.chance(0.08)) this.joinAs(beside.chance(0.5) ? 'all' : 'some');
+    if (beside.chance(0.04)) this.changePolicy();
     const what = random.below(100);
     if (what < 40) this.publish(1 + random.below(random.chance(0.1) ? 400 : 20));
     else if (what < 55) this.join();
     else if (what < 60) this.leave();
     else if (what < 75) this.settleSome();
-    else if (what < 80) kit.clock.advance(random.below(20_000));
-    else if (what < 83) await this.restart(false);
+    else if (what < 80) {
+      const ms = random.below(20_000);
+      kit.clock.advance(ms);
+      if (ms >= WRITTEN_MS) for (const place of this.places.values()) place.written = place.least;
+    } else if (what < 83) await this.restart(false);
     else if (what < 86) await this.restart(true);
     else if (what < 90) {
       await kit.settle();
+      for (const place of this.places.values()) place.durable = place.written;
       this.complete();
     }
     for (let i = random.below(4); i > 0; i--) {
@@ -131,23 +165,108 @@ class Run {
       if (from < 0) from = messages.length;
     } else if (how === 3) args['x-stream-offset'] = 'next';
     const reader = kit.consume(args, { limit: random.chance(0.5) ? 1 + random.below(50) : 1e9 });
-    this.readings.push({ reader, filter, from, checked: 0, latest: from - 1 });
+    this.readings.push(readingOf(reader, filter, from, null));
+  }
+
+  /** A reader with a name goes on where the name has come to. */
+  joinAs(name: string): void {
+    const { beside, kit, messages } = this;
+    this.check();
+    const filter = NAMES.get(name)!;
+    const offset = beside.below(messages.length + 5);
+    const args: Record<string, unknown> = { 'x-stream-consumer-name': name, 'x-stream-offset': offset };
+    if (filter !== null) args['x-stream-filter'] = filter;
+    let place = this.places.get(name);
+    if (place === undefined) {
+      const from = Math.max(Math.min(offset, messages.length), kit.stream.firstOffset);
+      place = { least: from, most: from, written: from, durable: null, owner: null };
+      this.places.set(name, place);
+    }
+    const reader = kit.consume(args, { limit: 1 + beside.below(50) });
+    const reading = readingOf(reader, filter, place.least, name);
+    place.owner = reading;
+    this.readings.push(reading);
+  }
+
+  /** Settles the oldest ones of what a reader holds. */
+  settle(reading: Reading, how: 'ack' | 'reject' | 'requeue', count: number): void {
+    this.check();
+    const { reader, open, name, latest } = reading;
+    // Always the oldest are settled, so what is held came last.
+    const { received, held } = reader;
+    const first = received.length - held.length;
+    const offsets = received.slice(first, first + count).map((each) => split(each)[0]);
+    reader.settle(how, count);
+    if (name === null || offsets.length === 0) return;
+    // What is given back is never done.
+    if (how !== 'requeue') for (const offset of offsets) open.delete(offset);
+    const place = this.places.get(name)!;
+    if (place.owner !== reading) return;
+    // It may have passed over what it does not want.
+    const [least, most] =
+      open.size === 0 ? [latest + 1, this.messages.length] : [Math.min(...open), Math.min(...open)];
+    place.least = Math.max(place.least, least);
+    place.most = Math.max(place.most, most);
+  }
+
+  /** What a stream remembers of names after its start. */
+  comparePlaces(crash: boolean): void {
+    const known = new Map([...this.kit.stream.consumerOffsets()].map(({ name, offset }) => [name, offset]));
+    for (const [name, place] of [...this.places]) {
+      const offset = known.get(name);
+      if (offset === undefined) {
+        expect([name, crash && place.durable === null]).toEqual([name, true]);
+        this.places.delete(name);
+        continue;
+      }
+      expect(offset).toBeGreaterThanOrEqual(crash ? (place.durable ?? 0) : place.least);
+      // Of what was dropped, nothing is to be delivered.
+      expect(offset).toBeLessThanOrEqual(Math.max(place.most, this.kit.stream.firstOffset));
+      this.places.set(name, { least: offset, most: offset, written: offset, durable: offset, owner: null });
+    }
+  }
+
+  changePolicy(): void {
+    const { beside } = this;
+    this.check();
+    const keys = new Map<string, string | number>();
+    if (beside.chance(0.5)) keys.set('max-length-bytes', beside.below(20_000));
+    if (beside.chance(0.4)) keys.set('max-age', `${1 + beside.below(100)}s`);
+    if (beside.chance(0.5)) keys.set('stream-max-segment-size-bytes', 200 + beside.below(3_000));
+    this.policy = keys;
+    this.applyPolicy();
+  }
+
+  applyPolicy(): void {
+    const { stream } = this.kit;
+    stream.applyOptions(queueOptions(stream.declaration.arguments, this.policy));
   }
 
   leave(): void {
     const { random, kit } = this;
     if (this.readings.length === 0) return;
     const [reading] = this.readings.splice(random.below(this.readings.length), 1);
+    this.check();
     kit.stream.cancel(reading!.reader);
-    if (random.chance(0.5)) reading!.reader.settle('ack');
+    this.checkReading(reading!);
+    if (random.chance(0.5)) this.settle(reading!, 'ack', reading!.reader.held.length);
+    if (reading!.name === null) return;
+    // Nothing moves it any more.
+    const place = this.places.get(reading!.name)!;
+    if (place.owner === reading) place.owner = null;
   }
 
   settleSome(): void {
     const { random, kit } = this;
-    for (const { reader } of this.readings) {
-      if (random.chance(0.4)) continue;
-      const how = (['ack', 'ack', 'reject', 'requeue'] as const)[random.below(4)]!;
-      reader.settle(how, random.below(reader.held.length + 1));
+    for (const reading of this.readings) {
+      // What is drawn for others must not depend on those with names.
+      const draws = reading.name === null ? random : this.beside;
+      if (draws.chance(0.4)) continue;
+      const { reader } = reading;
+      // A name that has something given back stands still: not too often.
+      const isBack = reading.name === null || this.beside.chance(0.1);
+      const how = (['ack', 'ack', 'reject', isBack ? 'requeue' : 'ack'] as const)[draws.below(4)]!;
+      this.settle(reading, how, draws.below(reader.held.length + 1));
       kit.stream.unpark(reader);
     }
   }
@@ -165,28 +284,38 @@ class Run {
     this.messages.length = nextOffset;
     // What was dropped for a message that is lost is back.
     this.dropped = kit.stream.firstOffset;
+    this.comparePlaces(crash);
+    this.applyPolicy();
     expect(kit.stream.firstOffset + kit.stream.messageCount).toBe(nextOffset);
   }
 
   /** What was delivered since the last look is in order, whole and right. */
   check(): void {
+    const { firstOffset, options } = this.kit.stream;
+    expect(firstOffset).toBeGreaterThanOrEqual(this.dropped);
+    // Nothing is dropped without a reason.
+    if (options.bytesMax === Number.POSITIVE_INFINITY)
+      for (let offset = this.dropped; offset < firstOffset; offset++)
+        expect(this.messages[offset]!.time + options.maxAgeMs).toBeLessThan(this.kit.clock.now());
+    for (const reading of this.readings) this.checkReading(reading);
+    this.dropped = firstOffset;
+  }
+
+  checkReading(reading: Reading): void {
     const { messages } = this;
     const { firstOffset } = this.kit.stream;
-    expect(firstOffset).toBeGreaterThanOrEqual(this.dropped);
-    for (const reading of this.readings) {
-      const { reader, filter } = reading;
-      for (; reading.checked < reader.received.length; reading.checked++) {
-        const [offset, text] = split(reader.received[reading.checked]!);
-        expect(text).toBe(messages[offset]!.text);
-        expect(offset).toBeGreaterThan(reading.latest);
-        // What was passed over did not match, or was dropped.
-        for (let passed = reading.latest + 1; passed < offset; passed++)
-          expect(passed < firstOffset || (filter !== null && messages[passed]!.filter !== filter)).toBe(true);
-        if (filter !== null) expect(messages[offset]!.filter).toBe(filter);
-        reading.latest = offset;
-      }
+    const { reader, filter } = reading;
+    for (; reading.checked < reader.received.length; reading.checked++) {
+      const [offset, text] = split(reader.received[reading.checked]!);
+      expect(text).toBe(messages[offset]!.text);
+      expect(offset).toBeGreaterThan(reading.latest);
+      // What was passed over did not match, or was dropped.
+      for (let passed = reading.latest + 1; passed < offset; passed++)
+        expect(passed < firstOffset || (filter !== null && messages[passed]!.filter !== filter)).toBe(true);
+      if (filter !== null) expect(messages[offset]!.filter).toBe(filter);
+      reading.latest = offset;
+      if (reading.name !== null) reading.open.add(offset);
     }
-    this.dropped = firstOffset;
   }
 
   /** Nothing moves any more: every reader that may take more has everything. */
@@ -215,6 +344,10 @@ class Run {
     expect(kit.memory.used).toBe(0);
     expect(kit.stream.consumerCount).toBe(0);
   }
+}
+
+function readingOf(reader: Reader, filter: string | null, from: number, name: string | null): Reading {
+  return { reader, filter, from, checked: 0, latest: from - 1, name, open: new Set() };
 }
 
 function split(received: string): [number, string] {
