@@ -25,6 +25,8 @@ export type StayReason =
 export interface Way {
   readonly vhost: VHost;
   readonly targets: readonly Queue[];
+  /** They were found by way of an exchange (`targetsOf`). */
+  readonly isRouted: boolean;
   /** What enters the targets instead of the message as it is; null for the message itself. */
   readonly changed: ((message: Message) => Message) | null;
 }
@@ -38,7 +40,7 @@ export function transfer(
 ): StayReason | null {
   const reason = tryTransfer(source, contents, found, way);
   // Exchanges that drop duplicates would take the next attempt for one.
-  if (reason !== null) way.vhost.refused(found.message);
+  if (reason !== null && way.isRouted) way.vhost.refused(found.message);
   return reason;
 }
 
@@ -72,7 +74,7 @@ export function targetsOf(
   message: Message,
   keys: readonly string[],
 ): readonly Queue[] {
-  return vhost.routeAll(exchange, message, keys);
+  return vhost.routeAgain(exchange, message, keys);
 }
 
 /** A message's own routing keys: the one it was published with, and its CC keys. */

@@ -305,7 +305,7 @@ export class QueueOperator {
       const queue = vhost.queues.get(name);
       if (queue === undefined)
         throw new BrokerError('not-found', `no queue '${name}' in vhost '${vhost.name}'`);
-      const way: Way = { vhost, targets: [queue], changed: null };
+      const way: Way = { vhost, targets: [queue], isRouted: false, changed: null };
       return () => (queue.deleted ? { ...way, targets: [] } : way);
     }
     const exchange = vhost.exchange(exchangeName!);
@@ -313,7 +313,7 @@ export class QueueOperator {
       const keys = routingKey === undefined ? keysOf(message) : [routingKey];
       const address = addressOf(exchange.name, keys[0]!);
       const targets = exchange.deleted ? [] : targetsOf(vhost, exchange, message, keys);
-      return { vhost, targets, changed: (moved) => moved.withAddress(address) };
+      return { vhost, targets, isRouted: true, changed: (moved) => moved.withAddress(address) };
     };
   }
 

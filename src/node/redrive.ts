@@ -193,14 +193,15 @@ export class Redrive implements Wakeable {
     if (to === 'exchange') return this.wayThrough(death, message, changed);
     const target = vhost.queues.get(death.queue);
     if (target === undefined) return 'no-such-queue';
-    return { vhost, targets: [target], changed };
+    return { vhost, targets: [target], isRouted: false, changed };
   }
 
   private wayThrough(death: Death, message: Message, changed: (dead: Message) => Message): Way | StayReason {
     const { vhost } = this;
     const exchange = vhost.exchanges.get(death.exchange);
     if (exchange === undefined) return 'no-such-exchange';
-    return { vhost, targets: targetsOf(vhost, exchange, message, death.routingKeys), changed };
+    const targets = targetsOf(vhost, exchange, message, death.routingKeys);
+    return { vhost, targets, isRouted: true, changed };
   }
 
   private waitForToken(): void {

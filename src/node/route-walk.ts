@@ -109,6 +109,12 @@ export class RouteWalk {
     for (const duplicates of this.admittedBy.splice(0)) duplicates.forget(message);
   }
 
+  /** Whatever becomes of the last message that exchanges remembered, they go on remembering it. */
+  placed(): void {
+    for (const duplicates of this.admittedBy.splice(0)) duplicates.latest = null;
+    this.admitted = null;
+  }
+
   private reach(exchange: Exchange, walk: number): void {
     // RabbitMQ: cycles of exchanges are legal; each is visited once per message.
     if (exchange.visitStamp === walk) return;

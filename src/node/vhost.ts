@@ -483,6 +483,12 @@ export class VHost implements QueueHost {
     return outcome;
   }
 
+  /** As `routeAll`, for a message that has had its place already: `refused` means this way only. */
+  routeAgain(exchange: Exchange, message: Message, keys: readonly string[]): readonly Queue[] {
+    this.walk.placed();
+    return this.walk.from(exchange, message, keys);
+  }
+
   /** A message that was routed just now was refused by a queue: nothing remembers it. */
   refused(message: Message): void {
     this.walk.refused(message);

@@ -177,6 +177,26 @@ describe('single messages', () => {
     expect([from.messageCount, kit.vhost.queues.get('room')!.messageCount]).toEqual([0, 1]);
   });
 
+  it('that cannot be moved are not forgotten by the exchange that they came through', async () => {
+    kit = await NodeKit.open();
+    const from = kit.queue('from');
+    kit.queue('to');
+    kit.exchange('once', 'x-message-deduplication', { 'x-cache-size': 10 });
+    kit.exchange('other', 'fanout');
+    kit.bind('once', from, '#');
+    const publish = () =>
+      kit.publish('once', 'k', 'a', { headers: tableOf({ 'x-deduplication-header': 'k' }), deliveryMode: 2 });
+    publish();
+    await kit.until(() => from.whenReady(() => {}));
+    from.get(false);
+    const selection = { ids: await ids('from', 'a') };
+    for (const target of [{ queue: 'to' }, { exchange: 'other' }, { exchange: 'once' }]) {
+      expect(await done(operator('from').move(selection, target))).toMatchObject({ done: 0 });
+      publish();
+      expect(from.messageCount).toBe(0);
+    }
+  });
+
   it('are moved to another queue by their ids, as they are', async () => {
     kit = await NodeKit.open();
     kit.queue('from');
