@@ -72,6 +72,11 @@ export class Duplicates {
     return true;
   }
 
+  /** What is remembered, oldest first, some perhaps longer than it has to be; for tests and people. */
+  known(): Iterable<{ readonly key: string; readonly expiresAt: number }> {
+    return this.keys;
+  }
+
   /** The message that was remembered last has found no place: its like may come. */
   forget(message: Message): void {
     if (this.latest !== message) return;

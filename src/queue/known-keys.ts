@@ -50,6 +50,11 @@ export class KnownKeys {
     return this.keys.size;
   }
 
+  /** Oldest first. @yields until when each is known, in ms since the epoch; Infinity for ever */
+  *[Symbol.iterator](): IterableIterator<{ readonly key: string; readonly expiresAt: number }> {
+    for (let known = this.oldest; known !== null; known = known.next) yield known;
+  }
+
   /** Remembers the key for `ttlMs`, Infinity for as long as there is room, 0 and less not at all. @returns false when it was known */
   add(key: string, ttlMs: number): boolean {
     const { keys } = this;

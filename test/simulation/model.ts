@@ -394,6 +394,9 @@ function isLike(a: ModelEntry, b: ModelEntry): boolean {
 
 const HOLDER = '\0delayed\0';
 
+/** What stands in a route for an exchange that drops the message as a duplicate. */
+export const DROPPED = '\0duplicates';
+
 /** What stands in a route for an exchange that holds the message back. */
 export function holder(exchange: string): string {
   return HOLDER + exchange;
@@ -421,6 +424,11 @@ export class Model {
     this.clock = now;
   }
 
+  /** What the broker's clock shows. */
+  get time(): number {
+    return Math.max(this.now, this.clock);
+  }
+
   /** Begins a step: what the broker did in it. */
   begin(deliveries: Map<string, Delivery[]>): void {
     this.deliveries = deliveries;
@@ -439,6 +447,7 @@ export class Model {
   publish(names: readonly string[], message: ModelMessage): boolean {
     let refused = false;
     for (const name of names) {
+      if (name === DROPPED) continue;
       if (name.startsWith(HOLDER)) this.hold(name.slice(HOLDER.length), message);
       else if (!this.enter(this.queues.get(name)!, message, false, false)) refused = true;
     }
@@ -453,9 +462,11 @@ export class Model {
   /** The message is written to disk on this route. */
   writes(names: readonly string[], message: ModelMessage): boolean {
     return names.some((name) =>
-      name.startsWith(HOLDER)
-        ? this.holders.get(name.slice(HOLDER.length))! && message.persistent
-        : this.queues.get(name)?.entryOf(message).lasting === true,
+      name === DROPPED
+        ? message.persistent
+        : name.startsWith(HOLDER)
+          ? this.holders.get(name.slice(HOLDER.length))! && message.persistent
+          : this.queues.get(name)?.entryOf(message).lasting === true,
     );
   }
 
@@ -547,9 +558,9 @@ export class Model {
 
   /**
    * It is `now`: what waited for this time goes on.
-   * @param route names of the queues that a message reaches from an exchange
+   * @param route names of the queues that a message reaches from an exchange that has held it back
    */
-  timePasses(now: number, route: (exchange: string, keys: readonly string[]) => readonly string[]): void {
+  timePasses(now: number, route: (exchange: string, message: ModelMessage) => readonly string[]): void {
     this.timePassed = true;
     this.clock = now;
     for (const queue of this.queues.values()) {
@@ -560,7 +571,7 @@ export class Model {
     }
     for (const { exchange, message, dueAt } of takeDue(this.delayed, now)) {
       this.now = dueAt;
-      this.publish(route(exchange, message.keys), { ...message, delayMs: 0 });
+      this.publish(route(exchange, message), { ...message, delayMs: 0 });
     }
     this.now = now;
   }
@@ -632,7 +643,7 @@ export class Model {
       if (spec.overflow === 'reject-publish-dlx') this.die(queue, entry, 'maxlen');
       return false;
     }
-    if (!queue.admits(message, Math.max(this.now, this.clock))) return true;
+    if (!queue.admits(message, this.time)) return true;
     const ttl = Math.min(
       spec.ttl ?? Number.POSITIVE_INFINITY,
       message.expiration ?? Number.POSITIVE_INFINITY,

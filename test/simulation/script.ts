@@ -4,12 +4,15 @@
 import { SeededRandom } from '../support/faulty-engine.ts';
 import type { QueueSpec, UniqueSpec } from './model.ts';
 import type { PolicyKeys, PolicyRule } from './policy-model.ts';
-import { type Held, type Marks, PLAIN, type Publish, STEP_MS, World } from './world.ts';
+import { type Held, type Marks, PLAIN, type Publish, STEP_MS, World, type WorldExchange } from './world.ts';
 
 const QUEUES = ['a', 'b', 'c', 'd', 'e'];
 const EXCHANGES = ['x1', 'x2', 'x3'];
 
-/** What a world has beside what all have: nothing; or policies that come, change and go. */
+/**
+ * What a world has beside what all have: nothing; or policies that come, change and go, ordering keys, queues and exchanges that drop
+ * duplicates, and operators who pick single messages out.
+ */
 export const KINDS = ['plain', 'rich'] as const;
 export type Kind = (typeof KINDS)[number];
 
@@ -25,7 +28,7 @@ export async function simulate(seed: number, steps: number, kind: Kind = 'plain'
     const { message, stack } = error as Error;
     const trail = script.trail.slice(-40).join('\n  ');
     throw new Error(
-      `seed ${seed} (${kind}): ${message}\nqueues:\n  ${script.queues()}\nlast steps:\n  ${trail}\n${stack}`,
+      `seed ${seed} (${kind}): ${message}\nagain: npm run simulate -- --first ${seed} --seeds 1 --steps ${steps} --kind ${kind}\nqueues:\n  ${script.queues()}\nlast steps:\n  ${trail}\n${stack}`,
     );
   }
 }
@@ -168,6 +171,10 @@ class Script {
     return { sizeMax, ttl: isByTime ? 100 * (1 + beside.below(12)) : null };
   }
 
+  private uniqueExchange(): WorldExchange['unique'] {
+    return { ...this.unique(false), disk: this.beside.chance(0.6) };
+  }
+
   private async changePolicy(): Promise<void> {
     const { beside, world } = this;
     const { policies } = world.model;
@@ -219,7 +226,9 @@ class Script {
     await world.look();
     const queue = world.model.queues.get(name);
     if (queue === undefined) return;
-    const texts = [...queue.ready, ...queue.unacked].map(({ text }) => text);
+    const all = [...queue.ready, ...queue.unacked].map(({ text }) => text);
+    // A message and its dead letter may both be there; which of them is meant, a text does not say.
+    const texts = all.filter((text, i) => all.indexOf(text) === i && all.lastIndexOf(text) === i);
     const some: string[] = [];
     // Those that are only in the store go after the others.
     const count = world.pages ? 1 : 1 + beside.below(8);
@@ -373,6 +382,7 @@ class Script {
         autoDelete: random.chance(0.3),
         // Two of them would release their messages in no order.
         delays: !this.limits && name === EXCHANGES[0] && random.chance(0.7),
+        unique: this.kind === 'rich' && this.beside.chance(0.5) ? this.uniqueExchange() : null,
       };
       await this.did(
         `declare exchange ${name} ${JSON.stringify(exchange)}`,

@@ -21,16 +21,19 @@ import { iteration } from '../store/harness.ts';
 import { type FaultyStore, faultyStore, type SeededRandom } from '../support/faulty-engine.ts';
 import {
   type Delivery,
+  DROPPED,
   holder,
   inOrder,
   Model,
   type ModelConsumer,
   type ModelEntry,
+  ModelMemory,
   type ModelMessage,
   ModelQueue,
   type ModelWay,
   type QueueSpec,
   type Stay,
+  type UniqueSpec,
   type Waiting,
 } from './model.ts';
 import type { PolicyRule } from './policy-model.ts';
@@ -124,6 +127,15 @@ export interface WorldExchange {
   readonly autoDelete: boolean;
   /** It holds messages back that ask for it. */
   readonly delays: boolean;
+  /** It drops what is like a message before. */
+  readonly unique: (UniqueSpec & { readonly disk: boolean }) | null;
+}
+
+/** A walk through exchanges that is more than a question: those that drop duplicates take note. */
+interface Passing {
+  readonly message: Marks;
+  /** The exchange that has held it back until now. */
+  readonly past: string | null;
 }
 
 export class World {
@@ -135,6 +147,10 @@ export class World {
   readonly exchanges = new Map<string, WorldExchange>();
   /** Bindings as they should be: source, queue or exchange, key. */
   readonly bindings: { source: string; to: string; isQueue: boolean; key: string }[] = [];
+  /** What exchanges remember, by their names; and those of them that remembered the last message. */
+  readonly memories = new Map<string, ModelMemory>();
+  private admittedBy: ModelMemory[] = [];
+  private admitted = '';
   /** Queues have to send messages to the store for want of memory. */
   readonly pages: boolean;
   model: Model;
@@ -258,8 +274,15 @@ export class World {
   }
 
   async declareExchange(name: string, exchange: WorldExchange): Promise<void> {
-    const { type, durable, autoDelete, delays } = exchange;
-    const args = delays ? { 'x-delayed-type': type } : {};
+    const { type, durable, autoDelete, delays, unique } = exchange;
+    const args: Record<string, unknown> = delays ? { 'x-delayed-type': type } : {};
+    if (unique !== null) {
+      args['x-message-deduplication'] = true;
+      if (unique.sizeMax !== null) args['x-cache-size'] = unique.sizeMax;
+      if (unique.ttl !== null) args['x-cache-ttl'] = unique.ttl;
+      if (unique.disk) args['x-cache-persistence'] = 'disk';
+      this.memories.set(name, new ModelMemory(unique));
+    }
     this.kit.exchange(name, delays ? 'x-delayed-message' : type, args, { durable, autoDelete });
     this.exchanges.set(name, exchange);
     if (delays) this.model.holders.set(name, durable);
@@ -371,8 +394,12 @@ export class World {
     let [moved, stayed] = [0, 0];
     for (const entry of [...queue.ready]) {
       if (moved === max) break;
+      this.admittedBy = [];
       if (this.model.move(queue, entry, this.wayTo(entry, to)) === null) moved++;
-      else stayed++;
+      else {
+        stayed++;
+        this.refused();
+      }
     }
     this.same(result.done, moved, `messages moved from ${name}`);
     this.same(result.skipped.length, stayed, `messages of ${name} that could not be moved`);
@@ -399,13 +426,19 @@ export class World {
     this.model.begin(this.deliveries);
     const stays: string[] = [];
     for (const text of texts) {
+      this.admittedBy = [];
       const entry = queue.ready.find((each) => each.text === text);
       let reason: string | null = null;
-      if (entry === undefined)
-        reason = queue.unacked.some((each) => each.text === text) ? 'not-ready' : 'not-found';
-      else if (to === null) queue.take(entry);
+      if (entry === undefined) {
+        const held = queue.unacked.find((each) => each.text === text);
+        reason = held === undefined ? 'not-found' : 'not-ready';
+        // It is asked where it would go all the same.
+        if (held !== undefined && to !== null) this.wayTo(held, to);
+      } else if (to === null) queue.take(entry);
       else reason = this.model.move(queue, entry, this.wayTo(entry, to));
-      if (reason !== null) stays.push(reason);
+      if (reason === null) continue;
+      stays.push(reason);
+      if (to !== null && 'exchange' in to) this.refused();
     }
     this.same(
       result.skipped.map(({ reason }) => reason).join(),
@@ -419,7 +452,7 @@ export class World {
   private wayTo({ message }: ModelEntry, to: MoveTo): ModelWay {
     if ('queue' in to) return { targets: [to.queue], message };
     return {
-      targets: this.expectedRoute(to.exchange, message.keys, message.delayMs),
+      targets: this.expectedRoute(to.exchange, message.keys, message.delayMs, { message, past: null }),
       message: { ...message, exchange: to.exchange },
     };
   }
@@ -445,7 +478,9 @@ export class World {
     let moved = 0;
     for (const entry of entries) {
       if (moved === max) break;
+      this.admittedBy = [];
       const stay = this.model.move(queue, entry, this.wayBack(entry, to));
+      if (stay !== null) this.refused();
       if (stay === null) moved++;
       else skipped.set(stay, (skipped.get(stay) ?? 0) + 1);
     }
@@ -463,7 +498,7 @@ export class World {
   private wayBack({ message }: ModelEntry, to: 'queue' | 'exchange'): ModelWay | Stay {
     return this.model.wayBack(message, to === 'exchange', (exchange, keys) =>
       exchange === '' || this.exchanges.has(exchange)
-        ? this.expectedRoute(exchange, keys, message.delayMs)
+        ? this.expectedRoute(exchange, keys, message.delayMs, { message, past: null })
         : null,
     );
   }
@@ -543,7 +578,9 @@ export class World {
       await this.settleReal();
       this.expireQueues();
       this.model.begin(this.deliveries);
-      this.model.timePasses(this.clock.now(), (exchange, keys) => this.expectedRoute(exchange, keys));
+      this.model.timePasses(this.clock.now(), (exchange, message) =>
+        this.expectedRoute(exchange, message.keys, 0, { message, past: exchange }),
+      );
       await this.rest();
     }
   }
@@ -628,7 +665,8 @@ export class World {
     const states: State[] = [];
     const remember = (from: number, to: number): void => {
       const content = new Map(plain.map((queue) => [queue.name, snapshot(queue)]));
-      states.push({ from, to, content, policies: this.model.policies });
+      const seen = new Map([...this.memories].map(([name, memory]) => [name, [...memory.seen]]));
+      states.push({ from, to, content, policies: this.model.policies, seen });
     };
     remember(0, 0);
     if (this.random.chance(0.2)) {
@@ -692,8 +730,8 @@ export class World {
     for (const consumer of [...this.consumers]) await this.cancel(consumer, false);
     await this.settle([...this.got], 'ack');
     for (const name of [...this.model.queues.keys()]) await this.deleteQueue(name);
-    for (const [name, { delays }] of [...this.exchanges])
-      if (delays && this.exchanges.has(name)) await this.deleteExchange(name);
+    for (const [name, { delays, unique }] of [...this.exchanges])
+      if ((delays || unique !== null) && this.exchanges.has(name)) await this.deleteExchange(name);
     const { node } = this.kit;
     this.same(node.memory.used, 0, 'memory in use at the end');
     this.same(node.wheel.size, 0, 'timers at the end');
@@ -790,6 +828,7 @@ export class World {
     let bindings = 0;
     for (const { outgoing } of vhost.exchanges.values()) bindings += outgoing.size;
     this.same(bindings, this.bindings.length, 'bindings');
+    this.compareMemories();
   }
 
   private publishNow(what: Publish): void {
@@ -816,7 +855,7 @@ export class World {
     const facts = { persistent, exchange, keys, expiration, delayMs, priority, ...marks };
     const message: ModelMessage = { text, deaths: [], ...facts };
     const names = route.map(({ name }) => name);
-    const expected = this.expectedRoute(exchange, keys, delayMs);
+    const expected = this.expectedRoute(exchange, keys, delayMs, { message: marks, past: null });
     this.same([...names].sort().join(), expected.join(), `route of ${exchange} ${key}`);
     // The message is published before the model is told, so what is handed out early is known to it.
     const outcome = vhost.publish(route, real);
@@ -824,6 +863,11 @@ export class World {
     const written = this.model.writes(names, message);
     const refused = this.model.publish(names, message);
     this.same((outcome & REJECTED) !== 0, refused, `refusal by one of ${names.join()}`);
+    if (refused) {
+      // As every door does.
+      vhost.refused(real);
+      this.refused();
+    }
     if (!written) this.same(outcome & MUST_COMMIT, 0, 'a message that is not written asks for a commit');
   }
 
@@ -867,7 +911,8 @@ export class World {
       const { name } = plain[random.below(plain.length)]!;
       const bytes = 10 + random.below(800);
       const priority = random.below(4);
-      this.publishNow({ ...PLAIN, key: name, persistent: true, bytes, priority });
+      const exchange = this.memories.size === 0 ? '' : this.plainExchange(plain, name);
+      this.publishNow({ ...PLAIN, exchange, key: name, persistent: true, bytes, priority });
       return;
     }
     if (what < 7) {
@@ -896,6 +941,14 @@ export class World {
     this.checkErrors();
     if (redrive !== null) this.followSteps(redrive);
     model.observe(this.deliveries);
+  }
+
+  /** An exchange that remembers, if messages with this key go from it to these queues alone; else the default one. */
+  private plainExchange(plain: readonly ModelQueue[], key: string): string {
+    const names = plain.map(({ name }) => name);
+    for (const name of this.memories.keys())
+      if (this.expectedRoute(name, [key]).every((each) => names.includes(each))) return name;
+    return '';
   }
 
   /** Dead letters of one of these queues begin to go back, if all of them go to one of these. */
@@ -951,7 +1004,10 @@ export class World {
       }
     }
     this.model.delayed = this.model.delayed.filter(({ lasting }) => lasting);
-    for (const [name, { durable }] of [...this.exchanges]) if (!durable) this.forgetExchange(name);
+    for (const [name, { durable, unique }] of [...this.exchanges]) {
+      if (!durable) this.forgetExchange(name);
+      else if (unique?.disk === false) this.memories.get(name)!.seen = [];
+    }
     // RabbitMQ: a durable auto-delete exchange outlives transient bindings that a restart took away.
     for (let i = this.bindings.length - 1; i >= 0; i--) {
       const { source, to, isQueue } = this.bindings[i]!;
@@ -993,7 +1049,7 @@ export class World {
   ): void {
     const wrong: string[] = [];
     for (let i = 0; i < states.length; i++) {
-      const { from, to, content, policies } = states[i]!;
+      const { from, to, content, policies, seen } = states[i]!;
       const next = states[i + 1];
       // Batches are whole: the state after the last step of a batch.
       if (next !== undefined && from === next.to) continue;
@@ -1004,8 +1060,17 @@ export class World {
         wrong.push(`batch ${to}: other policies: ${JSON.stringify(policies)}`);
         continue;
       }
+      const forgetful = [...this.memories.keys()].find(
+        (name) => this.exchanges.get(name)!.unique!.disk && !this.remembers(name, seen.get(name)!),
+      );
+      if (forgetful !== undefined) {
+        wrong.push(`batch ${to}: ${forgetful} remembered ${JSON.stringify(seen.get(forgetful))}`);
+        continue;
+      }
       if (differing === undefined) {
         this.model.applyPolicies(policies);
+        for (const [name, memory] of this.memories)
+          if (this.exchanges.get(name)!.unique!.disk) memory.seen = seen.get(name)!;
         for (const queue of plain) {
           queue.ready.length = 0;
           queue.waiting.length = 0;
@@ -1022,6 +1087,20 @@ export class World {
       );
     }
     throw new Error(`what came back never stood there (durable ${durableTicket}):\n${wrong.join('\n')}`);
+  }
+
+  /** The exchange remembers these, and what is over besides. */
+  private remembers(name: string, seen: ModelMemory['seen']): boolean {
+    const { time } = this.model;
+    const known = this.kit.vhost.exchange(name).intake!.duplicates!.known();
+    const is = [...known].filter(({ expiresAt }) => expiresAt > time).map(({ key }) => key);
+    const expected = seen.filter(({ until }) => until > time).map(({ likeness }) => `s${likeness}`);
+    return is.join() === expected.join();
+  }
+
+  private compareMemories(): void {
+    for (const [name, { seen }] of this.memories)
+      if (!this.remembers(name, seen)) throw new Error(`${name} does not remember ${JSON.stringify(seen)}`);
   }
 
   private arePolicies(policies: readonly PolicyRule[]): boolean {
@@ -1099,6 +1178,7 @@ export class World {
 
   private forgetExchange(name: string): void {
     this.exchanges.delete(name);
+    this.memories.delete(name);
     this.model.holders.delete(name);
     this.model.delayed = this.model.delayed.filter(({ exchange }) => exchange !== name);
   }
@@ -1119,7 +1199,13 @@ export class World {
   }
 
   /** Names of the queues, and of exchanges that hold it back, that a message with these keys reaches from an exchange, sorted. */
-  expectedRoute(exchange: string, keys: readonly string[], delayMs = 0): string[] {
+  expectedRoute(
+    exchange: string,
+    keys: readonly string[],
+    delayMs = 0,
+    passing: Passing | null = null,
+  ): string[] {
+    if (passing !== null) this.admittedBy = [];
     const found = new Set<string>();
     const seen = new Set<string>();
     const visit = (name: string): void => {
@@ -1130,6 +1216,11 @@ export class World {
         return;
       }
       const { type, delays } = this.exchanges.get(name)!;
+      const memory = this.memories.get(name);
+      if (memory !== undefined && passing !== null && name !== passing.past && !this.notes(memory, passing)) {
+        found.add(DROPPED);
+        return;
+      }
       if (delays && delayMs > 0) {
         found.add(holder(name));
         return;
@@ -1142,6 +1233,22 @@ export class World {
     };
     visit(exchange);
     return [...found].sort();
+  }
+
+  /** @returns false when the message is like one that is remembered */
+  private notes(memory: ModelMemory, { message: { likeness, rememberMs } }: Passing): boolean {
+    if (likeness === null) return true;
+    const { time } = this.model;
+    if (memory.has(likeness, time)) return false;
+    memory.add(likeness, rememberMs, time);
+    this.admittedBy.push(memory);
+    this.admitted = likeness;
+    return true;
+  }
+
+  /** The last message found no place: exchanges forget it. */
+  private refused(): void {
+    for (const memory of this.admittedBy.splice(0)) memory.forget(this.admitted);
   }
 
   private same(is: unknown, expected: unknown, what: string): void {
@@ -1183,6 +1290,8 @@ interface State {
   readonly to: number;
   readonly content: ReadonlyMap<string, Content>;
   readonly policies: readonly PolicyRule[];
+  /** What exchanges remembered. */
+  readonly seen: ReadonlyMap<string, ModelMemory['seen']>;
 }
 
 /** A message as a client would publish it to a queue. */
