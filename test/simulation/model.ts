@@ -103,6 +103,8 @@ export interface QueueSpec {
   /** Deliveries that may come back; null where they are not counted. */
   readonly deliveryLimit: number | null;
   readonly retry: RetrySpec | null;
+  /** Wait before what was given back is delivered again, in milliseconds; null for none. */
+  readonly returnDelayMs: number | null;
   /** The queue goes when it is not used for so long; null for never. */
   readonly expires: number | null;
   /** Messages of one key are in one consumer's hands at a time. */
@@ -429,6 +431,9 @@ export class Model {
     return Math.max(this.now, this.clock);
   }
 
+  /** Something of the queue is on disk only, and waits there until what is parked leaves room for it. */
+  isShort: (name: string) => boolean = () => false;
+
   /** Begins a step: what the broker did in it. */
   begin(deliveries: Map<string, Delivery[]>): void {
     this.deliveries = deliveries;
@@ -517,6 +522,11 @@ export class Model {
       this.die(queue, entry, 'delivery_limit');
       return;
     }
+    const { returnDelayMs } = queue.spec;
+    if (returnDelayMs !== null) {
+      queue.waiting.push({ entry, dueAt: this.now + returnDelayMs });
+      return;
+    }
     queue.putBack(entry);
     this.dropHead(queue);
   }
@@ -540,7 +550,7 @@ export class Model {
     if (queue.paused) return null;
     this.expire(queue);
     const entry = queue.firstFree(found);
-    if (entry === null) return null;
+    if (entry === null || (found === null && queue.spec.ordered && this.isShort(queue.name))) return null;
     queue.take(entry);
     if (!noAck) {
       queue.got.push(entry);
@@ -701,6 +711,7 @@ export class Model {
       const due = queue.ready.find((entry) => queue.takersOf(entry, takers).length > 0);
       if (due === undefined) return any;
       const delivery = this.deliveries.get(queue.name)?.shift();
+      if (delivery === undefined && queue.spec.ordered && this.isShort(queue.name)) return any;
       if (delivery === undefined)
         throw new Error(`'${brief(due.text)}' of ${queue.name} was due and not handed out`);
       any = true;

@@ -27,6 +27,7 @@ export function specUnder(rules: readonly PolicyRule[], name: string, declared: 
       (rule) =>
         rule.operator === operator &&
         rule.queues.includes(name) &&
+        // A key that only quorum queues know.
         (declared.quorum || !('delivery-limit' in rule.keys)),
     );
     const best = Math.max(...fitting.map(({ priority }) => priority));
@@ -67,6 +68,8 @@ function withKeys(declared: QueueSpec, keys: PolicyKeys): QueueSpec {
     expires: least(declared.expires, 'expires'),
     overflow: quorum && overflow === 'reject-publish-dlx' ? 'drop-head' : overflow,
     deadLetterKey: isDeadLettering ? key : null,
+    // Other queues take the keys too, and do nothing with them.
+    returnDelayMs: quorum && 'delayed-retry-min' in keys ? Number(keys['delayed-retry-min']) : null,
     deliveryLimit:
       'delivery-limit' in keys
         ? smallerLimit(deliveryLimit ?? -1, Number(keys['delivery-limit']))

@@ -213,6 +213,7 @@ class Script {
       keys['retry-multiplier'] = 1 + beside.below(2);
     }
     if (spec?.quorum === true) keys['delivery-limit'] = beside.below(5) - 1;
+    if (spec?.quorum === true && !this.limits && beside.chance(0.5)) this.delayReturns(keys);
     if (Object.keys(keys).length === 0) keys['overflow'] = 'drop-head';
     return { name: 'mild', operator: false, priority: 3, queues: [name], keys };
   }
@@ -239,9 +240,15 @@ class Script {
     const target = names[beside.below(names.length)]!;
     const exchanges = ['', ...world.exchanges.keys()];
     const exchange = exchanges[beside.below(exchanges.length)]!;
-    const to = [null, { queue: target }, { exchange }][beside.below(3)]!;
+    // In which order it enters several queues that have limits, nobody tells.
+    const to = [null, { queue: target }, { exchange }][beside.below(this.limits ? 2 : 3)]!;
     const what = some.map((text) => text.slice(0, 8)).join(' ');
     await this.did(`pick ${what} of ${name} to ${JSON.stringify(to)}`, world.pickOut(name, some, to));
+  }
+
+  private delayReturns(keys: Record<string, number | string>): void {
+    keys['delayed-retry-type'] = 'all';
+    keys['delayed-retry-min'] = STEP_MS * (1 + this.beside.below(10)) - STEP_MS / 2;
   }
 
   private policyKeys(name: string, operator: boolean, isWide: boolean): PolicyKeys {
@@ -259,6 +266,7 @@ class Script {
       keys['overflow'] = ['drop-head', 'reject-publish', 'reject-publish-dlx'][beside.below(3)]!;
     if (!isWide && spec?.quorum === true && beside.chance(0.4)) keys['delivery-limit'] = beside.below(5) - 1;
     if (operator) return keys;
+    if (!isWide && !limits && spec?.quorum === true && beside.chance(0.3)) this.delayReturns(keys);
     const hasLevels = spec !== undefined && spec.priorityMax > 0;
     if (!isWide && beside.chance(0.4) && !(limits && hasLevels)) {
       const grave = this.graves.get(name)!;
@@ -312,7 +320,8 @@ class Script {
           ? { limit: 1 + random.below(3), delayMs: this.someTime(), multiplier: 1 + random.below(2) }
           : null,
       expires: random.chance(0.1) ? 100 * (1 + random.below(30)) : null,
-      ordered: this.kind === 'rich' && !world.pages && this.beside.chance(0.4),
+      returnDelayMs: null,
+      ordered: this.kind === 'rich' && this.beside.chance(0.4),
       unique: this.kind === 'rich' && this.beside.chance(0.35) ? this.unique(priorityMax > 0) : null,
     };
     await this.did(`declare ${name} ${JSON.stringify(spec)}`, world.declareQueue(name, spec));
@@ -346,13 +355,15 @@ class Script {
     // Which messages are the first must be known.
     await world.look();
     if (what < 2) {
-      const to = this.pick(['queue', 'exchange'] as const);
+      const wanted = this.pick(['queue', 'exchange'] as const);
+      const to = this.kind === 'rich' && this.limits ? 'queue' : wanted;
       return this.did(`redrive ${max} of ${name} to their ${to}`, world.redrive(name, to, max));
     }
     if (what < 3) return this.did(`remove ${max} of ${name}`, world.remove(name, max));
     const queue = this.pick([...world.model.queues.keys()]);
     const exchange = this.pick(['', ...world.exchanges.keys()]);
-    const to = random.chance(0.5) ? { queue } : { exchange };
+    const isToQueue = random.chance(0.5) || (this.kind === 'rich' && this.limits);
+    const to = isToQueue ? { queue } : { exchange };
     await this.did(`move ${max} of ${name} to ${JSON.stringify(to)}`, world.move(name, to, max));
   }
 

@@ -183,6 +183,7 @@ export class World {
       clock: this.clock,
     });
     this.model = new Model(this.clock.now());
+    this.model.isShort = (name) => (this.kit.vhost.queues.get(name)?.pagedOutCount ?? 0) > 0;
   }
 
   async open(): Promise<void> {
