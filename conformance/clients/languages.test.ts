@@ -255,6 +255,70 @@ const AIO_PIKA: Client = {
   options: { stopGraceMs: 200 },
 };
 
+const PHP_AMQP: Client = {
+  name: 'php-amqp (the PHP extension on the C client)',
+  packages: 'php-amqp php-cli',
+  command: () =>
+    works('php', '-r', 'exit(extension_loaded("amqp") ? 0 : 1);') ? ['php', 'php/ext_story.php'] : null,
+  without: [
+    ...['exchange to exchange', 'declared not durable', 'bad argument', 'negative argument', 'length limit'],
+    ...[
+      'dead letter',
+      'headers lost by dead-lettering',
+      'wait for confirms',
+      'publish to nowhere',
+      'recovered',
+    ],
+    ...[
+      'unknown tag',
+      'exclusive consumer',
+      'cancelled by the broker',
+      'exclusive queue',
+      'not in use',
+      'purge',
+    ],
+    ...['gone with its connection', 'rpc', 'quorum', 'stream', 'channels', 'internal exchange', 'kept'],
+    ...['blocked', 'stopped'],
+  ],
+  own: {
+    'wrong password': [
+      403,
+      'Server connection error: 403, message: ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile. - Potential login failure.',
+    ],
+    'wrong vhost': [
+      530,
+      'Server connection error: 530, message: NOT_ALLOWED - vhost nowhere not found - Potential login failure.',
+    ],
+    'declared otherwise': [406, `Server channel error: 406, message: ${textOf('declared otherwise')}`],
+    properties: withoutKey(STORY['properties'], 'cluster_id'),
+    // It sends no figures and booleans inside lists and tables, and reads an empty body as false.
+    'headers lost': ['list', 'table'],
+    large: [true, false],
+    transactions: [0, 2, 2],
+  },
+};
+
+const GO_ENVIRONMENT = ['GO111MODULE=off', 'GOPATH=/usr/share/gocode'];
+
+const GO: Client = {
+  name: 'amqp091-go',
+  packages: 'golang-go golang-github-rabbitmq-amqp091-go-dev',
+  command: () =>
+    existsSync('/usr/share/gocode/src/github.com/rabbitmq/amqp091-go') && works('go', 'version')
+      ? ['env', ...GO_ENVIRONMENT, 'go', 'run', 'go/story.go']
+      : null,
+  without: [
+    ...['exchange to exchange', 'declared otherwise', 'declared not durable', 'bad argument'],
+    ...['negative argument', 'length limit', 'recovered', 'exclusive consumer', 'cancelled by the broker'],
+    ...['exclusive queue', 'gone with its connection', 'not in use', 'quorum', 'stream', 'internal exchange'],
+  ],
+  own: {
+    'wrong password': [403, 'username or password not allowed'],
+    'wrong vhost': [403, 'no access to this vhost'],
+    properties: withoutKey(STORY['properties'], 'cluster_id'),
+  },
+};
+
 /** A worker and who gives it tasks: a story of its own. */
 const CELERY: Client = {
   name: 'celery (Python), with kombu and py-amqp',
@@ -284,6 +348,8 @@ const CLIENTS: readonly Client[] = [
   BUNNY,
   { ...BUNNY, name: 'bunny over TLS', options: { tls: true } },
   PHP_AMQPLIB,
+  PHP_AMQP,
+  GO,
 ];
 
 for (const client of CLIENTS) {

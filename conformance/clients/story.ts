@@ -18,6 +18,8 @@ const TLS = fileURLToPath(new URL('../../test/fixtures/tls/', import.meta.url));
 /** How long a program may take: not a pause, and far more than any needs on a machine that is busy with other things. */
 export const STORY_LIMIT_MS = 240_000;
 
+const TICK_MS = 5;
+
 /** What a program saw, by step. */
 export type Story = Record<string, unknown>;
 
@@ -39,6 +41,7 @@ class Stage {
   broker: Broker;
   private readonly settings: Parameters<typeof startOwnBroker>[0];
   private stopping: Promise<void> | null = null;
+  private alarmed = false;
 
   private constructor(broker: Broker, settings: Parameters<typeof startOwnBroker>[0]) {
     this.broker = broker;
@@ -47,12 +50,12 @@ class Stage {
 
   static async open({ tls = false, stopGraceMs }: StoryOptions): Promise<Stage> {
     const dataDir = await mkdtemp(join(tmpdir(), 'conformance-story-'));
+    const clock = new FakeClock();
     const settings = {
       store: 'level',
       dataDir,
       authFailureDelayMs: 0,
-      // Time stands still, so that no measurement ends an alarm that a program has asked for.
-      clock: new FakeClock(),
+      clock,
       ...(stopGraceMs !== undefined && { stopGraceMs }),
       ...(tls && {
         tlsPort: 0,
@@ -61,8 +64,13 @@ class Stage {
       }),
     } as const;
     const stage = new Stage(await startOwnBroker(settings), settings);
+    // Time passes, except during an alarm that a program has asked for: a measurement would end it.
+    const passing = setInterval(() => {
+      if (!stage.alarmed) clock.advance(TICK_MS);
+    }, TICK_MS);
     onTestFinished(async () => {
       await stage.stop();
+      clearInterval(passing);
       await rm(dataDir, { recursive: true, force: true });
     });
     return stage;
@@ -70,8 +78,10 @@ class Stage {
 
   /** Does what a program asks for. */
   async obey(wish: string): Promise<void> {
-    if (wish === 'alarm') this.broker.setAlarm('memory', true);
-    else if (wish === 'all clear') this.broker.setAlarm('memory', false);
+    if (wish === 'alarm' || wish === 'all clear') {
+      this.alarmed = wish === 'alarm';
+      this.broker.setAlarm('memory', this.alarmed);
+    }
     // The program must answer the broker's goodbye meanwhile.
     else if (wish === 'stop') void this.stop();
     else if (wish === 'start') await this.start();
