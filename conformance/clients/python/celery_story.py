@@ -51,5 +51,6 @@ finally:
 with tasks.app.connection_for_write() as connection:
     channel = connection.channel()
     channel.queue_delete(PREFIX + "celery")
-    channel.exchange_delete(PREFIX + "celery")
-    channel.exchange_delete(PREFIX + "celeryev")
+    for exchange in ("celery", "celeryev", "celery.pidbox"):
+        channel.exchange_delete(PREFIX + exchange)
+    channel.exchange_delete("reply." + PREFIX + "celery.pidbox")
