@@ -141,5 +141,8 @@ async function conformanceAgainstRabbitMQ() {
   const scripts = await withRabbitMQ(({ url }) =>
     tests(['conformance/differential.test.ts'], { REFERENCE_URL: url }),
   );
-  return { passed: all.passed + Math.max(0, all.failed - failed) + scripts.passed, failed: failed + scripts.failed };
+  return {
+    passed: all.passed + Math.max(0, all.failed - failed) + scripts.passed,
+    failed: failed + scripts.failed,
+  };
 }
