@@ -1,6 +1,6 @@
 // What a broker should do, as plain as can be: arrays per queue, no store, no memory, no turns.
 // Owns the rules as RabbitMQ has them, and ours where RabbitMQ has none. Knows nothing of the broker's code: the two are compared by
-// world.ts. Where there is a choice (which consumer of equals gets a message, in which order a message enters several queues), the model
+// comparison.ts. Where there is a choice (which consumer of equals gets a message, in which order a message enters several queues), the model
 // is told what was chosen and checks that it was allowed.
 
 import { type PolicyRule, specUnder } from './policy-model.ts';
@@ -34,6 +34,9 @@ export interface ModelMessage {
   readonly rememberMs: number | null;
   readonly deaths: readonly Death[];
 }
+
+/** What a message says of itself for queues and exchanges that look at it. */
+export type Marks = Pick<ModelMessage, 'key' | 'likeness' | 'rememberMs'>;
 
 /** A message in one queue. */
 export class ModelEntry {

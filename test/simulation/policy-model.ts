@@ -90,3 +90,8 @@ function withKeys(declared: QueueSpec, keys: PolicyKeys): QueueSpec {
 function smallerLimit(a: number, b: number): number {
   return a < 0 || b < 0 ? Math.max(a, b) : Math.min(a, b);
 }
+
+/** What the broker calls this kind of policy. */
+export function kindOf({ operator }: PolicyRule): 'policy' | 'operator_policy' {
+  return operator ? 'operator_policy' : 'policy';
+}

@@ -1,10 +1,39 @@
 // What a seed does to a world: topology, publishes, consumers, settles, time, restarts and crashes, in a random order.
-// Owns the choice. Every step is written down, so that a failure can be read.
+// Owns the choice, but for what policies say (policy-script.ts). Every step is written down, so that a failure can be read.
 
 import { SeededRandom } from '../support/faulty-engine.ts';
-import type { QueueSpec, UniqueSpec } from './model.ts';
-import type { PolicyKeys, PolicyRule } from './policy-model.ts';
-import { type Held, type Marks, PLAIN, type Publish, STEP_MS, World, type WorldExchange } from './world.ts';
+import { finish, restart } from './clean-stop.ts';
+import { crash } from './crash.ts';
+import {
+  cancel,
+  consume,
+  get,
+  PLAIN,
+  type Publish,
+  publish,
+  publishMany,
+  setLimit,
+  settle,
+} from './messages.ts';
+import type { Marks, QueueSpec, UniqueSpec } from './model.ts';
+import { move, pickOut, redrive, remove } from './operators.ts';
+import { advance } from './passing-time.ts';
+import { PolicyScript } from './policy-script.ts';
+import { STEP_MS } from './real-side.ts';
+import type { ModelExchange } from './routing-model.ts';
+import {
+  bind,
+  declareExchange,
+  declareQueue,
+  deleteExchange,
+  deletePolicy,
+  deleteQueue,
+  pause,
+  purge,
+  setPolicy,
+  unbind,
+} from './topology.ts';
+import { type Held, World } from './world.ts';
 
 const QUEUES = ['a', 'b', 'c', 'd', 'e'];
 const EXCHANGES = ['x1', 'x2', 'x3'];
@@ -44,6 +73,7 @@ class Script {
   private readonly graves: ReadonlyMap<string, string>;
   /** Queues have limits; then nothing comes by time but what expires, for the order of such things decides over what is cut. */
   private readonly limits: boolean;
+  private readonly policies: PolicyScript;
 
   constructor(seed: number, kind: Kind) {
     this.random = new SeededRandom(seed);
@@ -53,12 +83,13 @@ class Script {
     this.world = new World(this.random, seed, this.limits);
     if (kind === 'rich') {
       this.world.marks = () => this.marks();
-      this.world.mildPolicy = (name) => this.mildPolicy(name);
+      this.world.mildPolicy = (name) => this.policies.mild(name);
     }
     const targets = [...QUEUES];
     this.graves = new Map(
       QUEUES.map((name) => [name, targets.splice(this.random.below(targets.length), 1)[0]!]),
     );
+    this.policies = new PolicyScript(this.beside, this.world, QUEUES, this.limits, this.graves);
   }
 
   /** The queues that stand, with their arguments. */
@@ -69,14 +100,14 @@ class Script {
   }
 
   async run(steps: number): Promise<void> {
-    await this.world.open();
+    await this.world.real.open();
     for (let i = 0; i < steps; i++) {
       await this.step();
       if (this.random.chance(0.1)) await this.world.look();
     }
     await this.world.look();
     this.trail.push('finish');
-    await this.world.finish();
+    await finish(this.world);
   }
 
   private async step(): Promise<void> {
@@ -92,7 +123,7 @@ class Script {
     if (what < 42) {
       const times = 1 + random.below(random.chance(0.3) ? 300 : 20);
       const bytes = 10 + random.below(random.chance(0.5) ? 2_000 : 50);
-      const publish = {
+      const message = {
         ...PLAIN,
         key: name,
         persistent: random.chance(0.5),
@@ -100,8 +131,8 @@ class Script {
         priority: random.chance(0.3) ? random.below(6) : 0,
       };
       return this.did(
-        `publish ${times} times ${bytes} bytes to ${name}, ${publish.persistent}`,
-        world.publishMany(publish, times),
+        `publish ${times} times ${bytes} bytes to ${name}, ${message.persistent}`,
+        publishMany(world, message, times),
       );
     }
     if (what < 50) {
@@ -112,7 +143,7 @@ class Script {
       ];
       return this.did(
         `consume ${name} ${JSON.stringify({ noAck, priority, limit })}`,
-        world.consume(name, noAck, priority, limit),
+        consume(world, name, noAck, priority, limit),
       );
     }
     if (what < 53 && world.consumers.length > 0) {
@@ -120,35 +151,35 @@ class Script {
       const back = random.chance(0.5);
       return this.did(
         `cancel ${consumer.real.tag} of ${consumer.queue.name}, back ${back}`,
-        world.cancel(consumer, back),
+        cancel(world, consumer, back),
       );
     }
     if (what < 56 && world.consumers.length > 0) {
       const consumer = this.pick(world.consumers);
       const limit = random.below(10);
-      return this.did(`limit of ${consumer.real.tag} is ${limit}`, world.setLimit(consumer, limit));
+      return this.did(`limit of ${consumer.real.tag} is ${limit}`, setLimit(world, consumer, limit));
     }
     if (what < 72) return this.settle();
     if (what < 76) {
       const noAck = random.chance(0.5);
-      return this.did(`get ${name}, ${noAck}`, world.get(name, noAck));
+      return this.did(`get ${name}, ${noAck}`, get(world, name, noAck));
     }
     if (what < 81) {
       const ms = 100 * (1 + random.below(random.chance(0.2) ? 60 : 8));
-      return this.did(`advance ${ms}`, world.advance(ms));
+      return this.did(`advance ${ms}`, advance(world, ms));
     }
     if (what < 82) return this.operate(name);
     if (what < 85) {
       const on = !model.queues.get(name)!.paused;
-      return this.did(`${on ? 'pause' : 'resume'} ${name}`, world.pause(name, on));
+      return this.did(`${on ? 'pause' : 'resume'} ${name}`, pause(world, name, on));
     }
-    if (what < 86) return this.did(`purge ${name}`, world.purge(name));
-    if (what < 87) return this.did(`delete ${name}`, world.deleteQueue(name));
+    if (what < 86) return this.did(`purge ${name}`, purge(world, name));
+    if (what < 87) return this.did(`delete ${name}`, deleteQueue(world, name));
     if (what < 94) return this.topology();
-    if (what < 96) return this.did('restart', world.restart());
+    if (what < 96) return this.did('restart', restart(world));
     if (what < 98) {
       const steps = random.below(25);
-      return this.did(`crash after ${steps} steps`, world.crash(steps));
+      return this.did(`crash after ${steps} steps`, crash(world, steps));
     }
   }
 
@@ -167,11 +198,11 @@ class Script {
     // Which of the messages of several levels came first, a restart does not tell.
     const sizeMax = !hasLevels && beside.chance(0.4) ? 1 + beside.below(12) : null;
     // Where memory is short, consumers are sometimes served earlier: who needs no ack decides what is still there.
-    const isByTime = beside.chance(0.3) || this.world.pages;
+    const isByTime = beside.chance(0.3) || this.world.real.pages;
     return { sizeMax, ttl: isByTime ? 100 * (1 + beside.below(12)) : null };
   }
 
-  private uniqueExchange(): WorldExchange['unique'] {
+  private uniqueExchange(): ModelExchange['unique'] {
     return { ...this.unique(false), disk: this.beside.chance(0.6) };
   }
 
@@ -180,42 +211,11 @@ class Script {
     const { policies } = world.model;
     if (policies.length > 0 && beside.chance(0.35)) {
       const rule = policies[beside.below(policies.length)]!;
-      return this.did(`delete policy ${rule.name}`, world.deletePolicy(rule));
+      return this.did(`delete policy ${rule.name}`, deletePolicy(world, rule));
     }
-    // Of several queues that lose messages in one step, nobody knows which does so first.
-    const isWide = !this.limits && beside.chance(0.3);
-    const name = QUEUES[beside.below(QUEUES.length)]!;
-    const operator = beside.chance(0.3);
-    const keys = this.policyKeys(name, operator, isWide);
-    if (Object.keys(keys).length === 0) return;
-    const rule: PolicyRule = {
-      name: isWide ? 'wide' : name,
-      operator,
-      priority: isWide ? beside.below(2) : 2,
-      queues: isWide ? QUEUES.filter(() => beside.chance(0.6)).concat(name) : [name],
-      keys,
-    };
-    await this.did(`set policy ${JSON.stringify(rule)}`, world.setPolicy(rule));
-  }
-
-  /** Only what a crash can come into: no limit, no time to live. It stands in front of others. */
-  private mildPolicy(name: string): PolicyRule {
-    const keys: Record<string, number | string> = {};
-    const { beside } = this;
-    const spec = this.world.model.queues.get(name)?.declared;
-    if (!this.limits || spec?.priorityMax === 0) {
-      keys['dead-letter-exchange'] = '';
-      keys['dead-letter-routing-key'] = this.graves.get(name)!;
-    }
-    if (!this.limits && beside.chance(0.5)) {
-      keys['retry-limit'] = 1 + beside.below(3);
-      keys['retry-delay'] = STEP_MS * (1 + beside.below(10)) - STEP_MS / 2;
-      keys['retry-multiplier'] = 1 + beside.below(2);
-    }
-    if (spec?.quorum === true) keys['delivery-limit'] = beside.below(5) - 1;
-    if (spec?.quorum === true && !this.limits && beside.chance(0.5)) this.delayReturns(keys);
-    if (Object.keys(keys).length === 0) keys['overflow'] = 'drop-head';
-    return { name: 'mild', operator: false, priority: 3, queues: [name], keys };
+    const rule = this.policies.draw();
+    if (rule === null) return;
+    await this.did(`set policy ${JSON.stringify(rule)}`, setPolicy(world, rule));
   }
 
   /** An operator picks messages out of a queue. */
@@ -232,53 +232,18 @@ class Script {
     const texts = all.filter((text, i) => all.indexOf(text) === i && all.lastIndexOf(text) === i);
     const some: string[] = [];
     // Those that are only in the store go after the others.
-    const count = world.pages ? 1 : 1 + beside.below(8);
+    const count = world.real.pages ? 1 : 1 + beside.below(8);
     for (let i = count; i > 0 && texts.length > 0; i--)
       some.push(...texts.splice(beside.below(Math.min(texts.length, 30)), 1));
     if (beside.chance(0.1)) some.push('not there');
     if (some.length === 0) return;
     const target = names[beside.below(names.length)]!;
-    const exchanges = ['', ...world.exchanges.keys()];
+    const exchanges = ['', ...world.routing.exchanges.keys()];
     const exchange = exchanges[beside.below(exchanges.length)]!;
     // In which order it enters several queues that have limits, nobody tells.
     const to = [null, { queue: target }, { exchange }][beside.below(this.limits ? 2 : 3)]!;
     const what = some.map((text) => text.slice(0, 8)).join(' ');
-    await this.did(`pick ${what} of ${name} to ${JSON.stringify(to)}`, world.pickOut(name, some, to));
-  }
-
-  private delayReturns(keys: Record<string, number | string>): void {
-    keys['delayed-retry-type'] = 'all';
-    keys['delayed-retry-min'] = STEP_MS * (1 + this.beside.below(10)) - STEP_MS / 2;
-  }
-
-  private policyKeys(name: string, operator: boolean, isWide: boolean): PolicyKeys {
-    const { beside, world, limits } = this;
-    const keys: Record<string, number | string> = {};
-    const spec = world.model.queues.get(name)?.declared;
-    if (beside.chance(0.5)) {
-      const least = isWide || world.pages ? 1 : 0;
-      keys['message-ttl'] = 100 * (least + beside.below(12));
-    }
-    if (beside.chance(0.15)) keys['expires'] = 100 * (1 + beside.below(30));
-    if (limits && beside.chance(0.4)) keys['max-length'] = beside.below(6);
-    if (limits && beside.chance(0.3)) keys['max-length-bytes'] = beside.below(3_000);
-    if (limits && beside.chance(0.3))
-      keys['overflow'] = ['drop-head', 'reject-publish', 'reject-publish-dlx'][beside.below(3)]!;
-    if (!isWide && spec?.quorum === true && beside.chance(0.4)) keys['delivery-limit'] = beside.below(5) - 1;
-    if (operator) return keys;
-    if (!isWide && !limits && spec?.quorum === true && beside.chance(0.3)) this.delayReturns(keys);
-    const hasLevels = spec !== undefined && spec.priorityMax > 0;
-    if (!isWide && beside.chance(0.4) && !(limits && hasLevels)) {
-      const grave = this.graves.get(name)!;
-      keys['dead-letter-exchange'] = '';
-      if (grave !== name || beside.chance(0.5)) keys['dead-letter-routing-key'] = grave;
-    }
-    if (!limits && beside.chance(0.3)) {
-      keys['retry-limit'] = 1 + beside.below(3);
-      keys['retry-delay'] = STEP_MS * (1 + beside.below(10)) - STEP_MS / 2;
-      keys['retry-multiplier'] = 1 + beside.below(2);
-    }
-    return keys;
+    await this.did(`pick ${what} of ${name} to ${JSON.stringify(to)}`, pickOut(world, name, some, to));
   }
 
   private async declare(): Promise<void> {
@@ -302,7 +267,7 @@ class Script {
       durable: quorum || random.chance(0.7),
       autoDelete: !quorum && random.chance(0.15),
       // What is to be handed out at once or never, and has no place in memory, dies before what came before it.
-      ttl: random.chance(0.3) ? 100 * (world.pages ? 1 + random.below(11) : random.below(12)) : null,
+      ttl: random.chance(0.3) ? 100 * (world.real.pages ? 1 + random.below(11) : random.below(12)) : null,
       lengthMax: bounded && random.chance(0.8) ? random.below(random.chance(0.2) ? 100 : 6) : null,
       bytesMax: bounded && random.chance(0.4) ? random.below(3_000) : null,
       overflow: quorum && overflow === 'reject-publish-dlx' ? 'drop-head' : overflow,
@@ -324,13 +289,13 @@ class Script {
       ordered: this.kind === 'rich' && this.beside.chance(0.4),
       unique: this.kind === 'rich' && this.beside.chance(0.35) ? this.unique(priorityMax > 0) : null,
     };
-    await this.did(`declare ${name} ${JSON.stringify(spec)}`, world.declareQueue(name, spec));
+    await this.did(`declare ${name} ${JSON.stringify(spec)}`, declareQueue(world, name, spec));
   }
 
   private async publish(): Promise<void> {
     const { random, world } = this;
-    const exchange = random.chance(0.5) ? '' : this.pick(['', ...world.exchanges.keys()]);
-    const publish: Publish = {
+    const exchange = random.chance(0.5) ? '' : this.pick(['', ...world.routing.exchanges.keys()]);
+    const message: Publish = {
       exchange,
       key: this.pick(QUEUES),
       persistent: random.chance(0.6),
@@ -340,12 +305,12 @@ class Script {
       priority: random.chance(0.3) ? random.below(6) : 0,
       delayMs: random.chance(0.5) ? this.someTime() : 0,
     };
-    const { key, copies, expiration } = publish;
-    const route = world.expectedRoute(exchange, [key, ...copies], publish.delayMs);
+    const { key, copies, expiration } = message;
+    const route = world.routing.route(exchange, [key, ...copies], message.delayMs);
     const atOnce = expiration === 0 || route.some((name) => world.model.queues.get(name)?.spec.ttl === 0);
     // Which of several queues gives up a message first is a matter of chance, and may decide whether another one has room for it.
     if (atOnce && route.length > 1) return;
-    await this.did(`publish ${JSON.stringify(publish)}`, world.publish(publish));
+    await this.did(`publish ${JSON.stringify(message)}`, publish(world, message));
   }
 
   private async operate(name: string): Promise<void> {
@@ -357,14 +322,14 @@ class Script {
     if (what < 2) {
       const wanted = this.pick(['queue', 'exchange'] as const);
       const to = this.kind === 'rich' && this.limits ? 'queue' : wanted;
-      return this.did(`redrive ${max} of ${name} to their ${to}`, world.redrive(name, to, max));
+      return this.did(`redrive ${max} of ${name} to their ${to}`, redrive(world, name, to, max));
     }
-    if (what < 3) return this.did(`remove ${max} of ${name}`, world.remove(name, max));
+    if (what < 3) return this.did(`remove ${max} of ${name}`, remove(world, name, max));
     const queue = this.pick([...world.model.queues.keys()]);
-    const exchange = this.pick(['', ...world.exchanges.keys()]);
+    const exchange = this.pick(['', ...world.routing.exchanges.keys()]);
     const isToQueue = random.chance(0.5) || (this.kind === 'rich' && this.limits);
     const to = isToQueue ? { queue } : { exchange };
-    await this.did(`move ${max} of ${name} to ${JSON.stringify(to)}`, world.move(name, to, max));
+    await this.did(`move ${max} of ${name} to ${JSON.stringify(to)}`, move(world, name, to, max));
   }
 
   private async settle(): Promise<void> {
@@ -376,13 +341,13 @@ class Script {
       ? held.filter(({ queue }) => queue === held[0]!.queue)
       : [held[random.below(held.length)]!];
     const texts = some.map(({ model, queue }) => `${queue.name} ${model.text.slice(0, 8)}`).join(', ');
-    await this.did(`${how} ${texts}`, world.settle(some, how));
+    await this.did(`${how} ${texts}`, settle(world, some, how));
   }
 
   private async topology(): Promise<void> {
     const { random, world } = this;
-    const missing = EXCHANGES.filter((name) => !world.exchanges.has(name));
-    const present = [...world.exchanges.keys()];
+    const missing = EXCHANGES.filter((name) => !world.routing.exchanges.has(name));
+    const present = [...world.routing.exchanges.keys()];
     const what = random.below(10);
     if ((what < 4 || present.length === 0) && missing.length > 0) {
       const name = this.pick(missing);
@@ -397,7 +362,7 @@ class Script {
       };
       await this.did(
         `declare exchange ${name} ${JSON.stringify(exchange)}`,
-        world.declareExchange(name, exchange),
+        declareExchange(world, name, exchange),
       );
     } else if (what < 8 && present.length > 0) {
       const isQueue = random.chance(0.75);
@@ -406,13 +371,13 @@ class Script {
         this.pick(isQueue ? [...world.model.queues.keys()] : present),
       ];
       const key = random.chance(0.2) ? this.pick(['#', '*']) : this.pick(QUEUES);
-      await this.did(`bind ${source} ${to} ${isQueue} ${key}`, world.bind(source, to, isQueue, key));
-    } else if (what < 9 && world.bindings.length > 0) {
-      const at = random.below(world.bindings.length);
-      await this.did(`unbind ${JSON.stringify(world.bindings[at])}`, world.unbind(at));
+      await this.did(`bind ${source} ${to} ${isQueue} ${key}`, bind(world, source, to, isQueue, key));
+    } else if (what < 9 && world.routing.bindings.length > 0) {
+      const at = random.below(world.routing.bindings.length);
+      await this.did(`unbind ${JSON.stringify(world.routing.bindings[at])}`, unbind(world, at));
     } else if (present.length > 0) {
       const name = this.pick(present);
-      await this.did(`delete exchange ${name}`, world.deleteExchange(name));
+      await this.did(`delete exchange ${name}`, deleteExchange(world, name));
     }
   }
 
