@@ -312,8 +312,9 @@ export class QueueOperator {
     return (message) => {
       const keys = routingKey === undefined ? keysOf(message) : [routingKey];
       const address = addressOf(exchange.name, keys[0]!);
-      const targets = exchange.deleted ? [] : targetsOf(vhost, exchange, message, keys);
-      return { vhost, targets, isRouted: true, changed: (moved) => moved.withAddress(address) };
+      const isRouted = !exchange.deleted;
+      const targets = isRouted ? targetsOf(vhost, exchange, message, keys) : [];
+      return { vhost, targets, isRouted, changed: (moved) => moved.withAddress(address) };
     };
   }
 

@@ -90,11 +90,14 @@ export class RouteWalk {
   private isTaken(exchange: Exchange, intake: Intake, message: Message, keys: readonly string[]): boolean {
     this.isRepeatable = false;
     if (exchange === this.past) return false;
+    const { duplicates } = intake;
+    // An earlier walk's: it had its place then.
+    if (duplicates?.latest === message) duplicates.latest = null;
     const taken = intake.takes(message, keys, this.found);
-    if (intake.duplicates?.latest === message) {
+    if (duplicates?.latest === message) {
       if (this.admitted !== message) this.admittedBy.length = 0;
       this.admitted = message;
-      this.admittedBy.push(intake.duplicates);
+      this.admittedBy.push(duplicates);
     }
     return taken;
   }

@@ -197,6 +197,24 @@ describe('single messages', () => {
     }
   });
 
+  it('that cannot be moved are not forgotten, though other exchanges have remembered others since', async () => {
+    kit = await NodeKit.open();
+    const from = kit.queue('from');
+    const full = kit.queue('full', { 'x-max-length': 0, 'x-overflow': 'reject-publish' });
+    const once = kit.exchange('once', 'x-message-deduplication', { 'x-cache-size': 10 });
+    kit.exchange('once too', 'x-message-deduplication', { 'x-cache-size': 10 });
+    kit.exchange('both', 'fanout');
+    kit.bind('once', from, '');
+    kit.bind('both', once, '');
+    kit.bind('both', full, '');
+    const headers = tableOf({ 'x-deduplication-header': 'k' });
+    for (const exchange of ['once', 'once too']) kit.publish(exchange, '', 'a', { headers });
+    const selection = { ids: await ids('from', 'a') };
+    expect(await done(operator('from').move(selection, { exchange: 'both' }))).toMatchObject({ done: 0 });
+    kit.publish('once', '', 'a', { headers });
+    expect(from.messageCount).toBe(1);
+  });
+
   it('are moved to another queue by their ids, as they are', async () => {
     kit = await NodeKit.open();
     kit.queue('from');
