@@ -21,10 +21,9 @@ export class Duplicates {
 
   /** Remembers a message that comes. @returns false when one like it is remembered */
   admits(message: Message): boolean {
-    const { header, ttlMs, afterwards } = this.options;
-    const key = deduplicationKey(message, header);
+    const key = deduplicationKey(message, this.options.header);
     if (key === null) return true;
-    const isNew = this.keys.add(key, afterwards ? (rememberedFor(message) ?? ttlMs) : ttlMs);
+    const isNew = this.keys.add(key, this.ttlOf(message));
     if (!isNew) this.dropped++;
     return isNew;
   }
@@ -34,7 +33,7 @@ export class Duplicates {
     const key = deduplicationKey(message, this.options.header);
     if (key === null) return;
     this.keys.delete(key);
-    this.keys.add(key, this.options.ttlMs);
+    this.keys.add(key, this.ttlOf(message));
   }
 
   /** A message has left the queue for good. */
@@ -49,5 +48,11 @@ export class Duplicates {
     if (this.options.afterwards) return false;
     this.keys.clear();
     return true;
+  }
+
+  /** For how long the message is remembered: as long as it is there, unless it is remembered afterwards. */
+  private ttlOf(message: Message): number {
+    const { ttlMs, afterwards } = this.options;
+    return afterwards ? (rememberedFor(message) ?? ttlMs) : ttlMs;
   }
 }

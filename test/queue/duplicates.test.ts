@@ -3,6 +3,7 @@
 import { expect, it } from 'vitest';
 import { FakeClock } from '../../src/base/fake-clock.ts';
 import type { Message } from '../../src/message/message.ts';
+import { tableOf } from '../../src/protocol/field-table.ts';
 import { Duplicates } from '../../src/queue/duplicates.ts';
 import { messageOf, QueueKit } from './kit.ts';
 
@@ -32,4 +33,15 @@ it('after a restart, of messages that are alike the latest counts', () => {
   expect(duplicates.admits(like('c'))).toBe(true);
   expect(duplicates.admits(like('a'))).toBe(false);
   expect(duplicates.admits(like('b'))).toBe(true);
+});
+
+it('after a restart, a message is remembered for as long as it asked for', () => {
+  const clock = new FakeClock();
+  const options = { header: 'x-deduplication-header', sizeMax: 10, ttlMs: 60_000, afterwards: true };
+  const duplicates = new Duplicates(options, clock);
+  const headers = { 'x-deduplication-header': 'a', 'x-cache-ttl': 1_000 };
+  const message = messageOf('a', { headers: tableOf(headers) });
+  duplicates.holds(message);
+  clock.advance(1_000);
+  expect(duplicates.admits(message)).toBe(true);
 });

@@ -113,7 +113,7 @@ function refill(
     entry.retries = retries;
     entry.holder = null;
     if (queue.memory !== null && entry.message.likeness !== null)
-      queue.memory.add(entry.message.likeness, null, world.real.clock.now());
+      queue.memory.add(entry.message.likeness, entry.message.rememberMs, world.real.clock.now());
     // What a policy has capped lies in the store as it came; a policy that is in force counts from now.
     entry.expiresAt = Math.min(
       entry.firstExpiresAt,
