@@ -199,6 +199,8 @@ export class Deadlines {
     if (this.latestHot > at) this.latestHot = at;
     const { caps } = this;
     while (caps.length !== 0 && caps[caps.length - 1]!.at >= at) caps.pop();
+    // Nothing has come since an earlier time was set.
+    if (caps.length !== 0 && caps[caps.length - 1]!.upTo >= upTo) return;
     if (caps.length === CAPS_MAX) caps.shift();
     caps.push({ upTo, at });
   }

@@ -282,6 +282,21 @@ describe('a time to live that comes with a policy', () => {
     expect(queue.messageCount).toBe(0);
   });
 
+  it('holds for what is on disk, however often it goes and comes again before anything else is published', async () => {
+    const kit = await kitOf(SMALL);
+    const queue = kit.queue();
+    for (let i = 0; i < 10; i++) queue.publish(persistentOf(`m${i}`.padEnd(20_000)));
+    expect(queue.pagedOutCount).toBeGreaterThan(0);
+    policy(queue, { 'message-ttl': 500 });
+    for (let i = 0; i < 20; i++) {
+      policy(queue, {});
+      policy(queue, { 'message-ttl': 60_000 + i });
+    }
+    kit.clock.advance(500);
+    for (let i = 0; i < 20; i++) await kit.settle();
+    expect(queue.messageCount).toBe(0);
+  });
+
   it('and a dead-letter exchange that came before the deadline gets what is on disk', async () => {
     const kit = await kitOf(SMALL);
     const queue = kit.queue();
