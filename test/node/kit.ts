@@ -17,26 +17,14 @@ import type { DeclaredQueue, Queue } from '../../src/queue/queue.ts';
 import { memoryStore } from '../../src/store/log-store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { until } from '../store/harness.ts';
+import { NODE_DEFAULTS } from '../support/node-options.ts';
 
+/** A node that has memory enough and lets everybody in from everywhere. */
 export const NODE_OPTIONS: NodeOptions = {
-  name: 'test',
+  ...NODE_DEFAULTS,
   queueMemoryBytes: 1e9,
   pagingMemoryBytes: 1e9,
-  idleBodyBytes: 32 * 1024 * 1024,
-  queueMax: Number.POSITIVE_INFINITY,
-  exchangeMax: Number.POSITIVE_INFINITY,
-  vhostMax: Number.POSITIVE_INFINITY,
-  deliveriesPerTurn: 1_000,
-  connectionMax: Number.POSITIVE_INFINITY,
-  channelMaxPerNode: Number.POSITIVE_INFINITY,
-  alarms: {
-    memoryMaxBytes: Number.POSITIVE_INFINITY,
-    diskFreeMinBytes: 0,
-    memoryUsed: () => 0,
-    diskFree: null,
-  },
   loopbackUsers: [],
-  quorumRelaxedChecks: false,
 };
 
 /** A client that may do what it is said to, and remembers what was asked of it. */
