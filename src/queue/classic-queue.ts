@@ -203,13 +203,13 @@ export class ClassicQueue
     const durable = this.durable && (message.persistent || this.keepsAll);
     this.counters.published++;
     const expiresAt = this.expiry.deadlineOf(message, options.messageTtlMs);
+    if (this.duplicates !== null && !this.duplicates.admits(message))
+      return durable ? afterTheFirst(context) : ACCEPTED;
     if (cold && expiresAt === NOW_OR_NEVER) {
       // All that consumers can take is out, and others stand before it.
       this.deaths.buryUnplaced(line, message, durable);
       return durable ? MUST_COMMIT : ACCEPTED;
     }
-    if (this.duplicates !== null && !this.duplicates.admits(message))
-      return durable ? afterTheFirst(context) : ACCEPTED;
     const entry = new Entry(line, message, line.placeFor(cold));
     adopt(message, entry);
     entry.expiresAt = expiresAt;

@@ -53,6 +53,9 @@ export class Deaths {
 
   /** The end of a message that comes too late for a place in the queue. @param durable its dead letter has to survive a restart */
   buryUnplaced(line: Line, message: Message, durable: boolean): void {
+    const { duplicates } = this.queue;
+    // Its dead letter may come back to this very queue.
+    if (duplicates !== null) duplicates.left(message);
     if (this.handOn(message, 'expired')) return;
     const entry = new Entry(line, message, line.placeFor(true));
     entry.expiresAt = NOW_OR_NEVER;

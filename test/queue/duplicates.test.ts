@@ -4,11 +4,23 @@ import { expect, it } from 'vitest';
 import { FakeClock } from '../../src/base/fake-clock.ts';
 import type { Message } from '../../src/message/message.ts';
 import { tableOf } from '../../src/protocol/field-table.ts';
+import type { BasicProperties } from '../../src/protocol/properties.ts';
+import type { ClassicQueue } from '../../src/queue/classic-queue.ts';
 import { Duplicates } from '../../src/queue/duplicates.ts';
 import { messageOf, QueueKit } from './kit.ts';
 
-function like(text: string): Message {
-  return messageOf(text, { headers: new Map([['x-deduplication-header', { tag: 'S', value: text }]]) });
+function like(text: string, properties: Partial<BasicProperties> = {}): Message {
+  const headers = tableOf({ 'x-deduplication-header': text });
+  return messageOf(text, { headers, ...properties });
+}
+
+/** A queue that has no memory left for messages. */
+async function fullQueue(args: Record<string, unknown>): Promise<{ kit: QueueKit; queue: ClassicQueue }> {
+  const kit = await QueueKit.open({ queueMemory: 10_000 });
+  const queue = kit.queue({ 'x-message-deduplication': true, 'x-dead-letter-exchange': 'dead', ...args });
+  for (let i = 0; i < 20; i++) queue.publish(messageOf('.'.repeat(1_000)));
+  expect(queue.memoryBytes).toBeLessThan(20_000);
+  return { kit, queue };
 }
 
 it('a purge does not bring back what a queue has forgotten for want of room', async () => {
@@ -44,4 +56,41 @@ it('after a restart, a message is remembered for as long as it asked for', () =>
   duplicates.holds(message);
   clock.advance(1_000);
   expect(duplicates.admits(message)).toBe(true);
+});
+
+it('a duplicate that is to be handed out now or never is dropped, not dead-lettered, when messages are on disk too', async () => {
+  const { kit, queue } = await fullQueue({});
+  queue.publish(like('a'));
+  queue.publish(like('a', { expiration: '0' }));
+  kit.run();
+  expect(kit.deaths).toEqual([]);
+  expect(queue.duplicates!.dropped).toBe(1);
+  await kit.close();
+});
+
+it('a message that came too late to be handed out is remembered for as long as was asked, when messages are on disk too', async () => {
+  const { kit, queue } = await fullQueue({ 'x-cache-ttl': 1_000 });
+  queue.publish(like('a', { expiration: '0' }));
+  kit.run();
+  expect(kit.deaths).toEqual(['q1 expired a']);
+  const before = queue.messageCount;
+  queue.publish(like('a'));
+  expect(queue.messageCount).toBe(before);
+  kit.clock.advance(1_000);
+  queue.publish(like('a'));
+  expect(queue.messageCount).toBe(before + 1);
+  await kit.close();
+});
+
+it('a message that came too late to be handed out may come back to its queue, which remembers what it has', async () => {
+  const { kit, queue } = await fullQueue({});
+  kit.onDeath = () => {
+    queue.publish(like('a'));
+  };
+  const before = queue.messageCount;
+  queue.publish(like('a', { expiration: '0' }));
+  expect(queue.messageCount).toBe(before + 1);
+  queue.publish(like('a'));
+  expect(queue.messageCount).toBe(before + 1);
+  await kit.close();
 });
