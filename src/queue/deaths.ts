@@ -42,13 +42,14 @@ export class Deaths {
    * must not lose dead letters keeps it until then.
    */
   bury(entry: Entry, reason: DeathReason): void {
-    const { duplicates } = this.queue;
+    const { duplicates, ordering } = this.queue;
     const line = entry.owner as Line;
-    // Its dead letter may come back to this very queue.
+    // Its dead letter may come back to this very queue, which may deliver first to have room for it: by then it has left, and its key
+    // is free.
     if (duplicates !== null) duplicates.left(entry.message);
+    if (ordering !== null) ordering.ended(entry);
     if (this.handOn(entry.message, reason)) line.discard(entry);
     else line.heldBack().keep(entry, reason);
-    this.queue.ordering?.ended(entry);
   }
 
   /** The end of a message that comes too late for a place in the queue. @param durable its dead letter has to survive a restart */

@@ -164,6 +164,47 @@ describe('loops of dead letters', () => {
   });
 });
 
+describe('a dead message of a queue with ordering keys that comes back to it', () => {
+  const ordered = (length: number, more: Record<string, unknown> = {}): Record<string, unknown> =>
+    to('q', { 'x-ordering-key': 'key', 'x-max-length': length, 'x-overflow': 'reject-publish', ...more });
+  const keyed = (key: string) => ({ headers: new Map([['key', { tag: 'S', value: key } as const]]) });
+
+  it('does not hold its key any more: a consumer that waits for the key makes room for it', async () => {
+    const kit = await NodeKit.open();
+    const queue = kit.queue('q', ordered(1));
+    kit.publish('', 'q', 'x1', keyed('x'));
+    const got = queue.get(false)!;
+    const consumer = new TestConsumer('c');
+    queue.consume(consumer);
+    kit.publish('', 'q', 'x2', keyed('x'));
+    kit.run();
+    expect(consumer.received).toEqual([]);
+    queue.reject(got);
+    kit.run();
+    expect(consumer.received).toEqual(['x2', 'x1']);
+  });
+
+  it('leaves the order to the queue when another takes over from the single active consumer', async () => {
+    const kit = await NodeKit.open();
+    const args = { 'x-queue-type': 'quorum', 'x-single-active-consumer': true };
+    const queue = kit.queue('q', ordered(2, args));
+    const [active, higher] = [new TestConsumer('active'), new TestConsumer('higher', { priority: 1 })];
+    queue.consume(active);
+    for (const [key, text] of [
+      ['x', 'x1'],
+      ['y', 'y1'],
+      ['x', 'x2'],
+    ] as const) {
+      kit.publish('', 'q', text, keyed(key));
+      await kit.settle();
+    }
+    queue.consume(higher);
+    for (const text of ['x1', 'y1', 'x2']) settle(active.entry(text), 'reject');
+    await kit.settle();
+    expect(higher.received).toEqual(['x1', 'y1', 'x2']);
+  });
+});
+
 describe('full queues that refuse and dead-letter', () => {
   const full = (next: string): Record<string, unknown> =>
     to(next, { 'x-max-length': 0, 'x-overflow': 'reject-publish-dlx' });
