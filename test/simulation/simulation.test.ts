@@ -11,7 +11,7 @@ const STEPS = Number(process.env['SIM_STEPS'] ?? 60);
 /** Seeds of each kind of world. */
 const KINDS: readonly [Kind, number][] = [
   ['plain', SEEDS],
-  ['rich', SEEDS / 3],
+  ['rich', Math.ceil(SEEDS / 3)],
 ];
 const MS_PER_SEED_MAX = 5_000;
 
