@@ -206,6 +206,8 @@ export class ModelQueue {
   usedAt: number;
   /** What it remembers whether it is there or not; null where that is nothing. */
   readonly memory: ModelMemory | null;
+  /** What messages were like that have left, in the present step, with consumers that acknowledge nothing. */
+  readonly justLeft = new Set<string>();
   private places = 0;
 
   constructor(name: string, declared: QueueSpec, now: number) {
@@ -447,6 +449,7 @@ export class Model {
     this.settle();
     for (const [queue, rest] of this.deliveries)
       if (rest.length > 0) throw new Error(`${queue} handed out ${JSON.stringify(rest)}, which was not due`);
+    for (const { justLeft } of this.queues.values()) justLeft.clear();
     this.step++;
     this.timePassed = false;
   }
@@ -656,6 +659,7 @@ export class Model {
       if (spec.overflow === 'reject-publish-dlx') this.die(queue, entry, 'maxlen');
       return false;
     }
+    if (dead && this.cameTooSoon(queue, message)) return true;
     if (!queue.admits(message, this.time)) return true;
     const ttl = Math.min(
       spec.ttl ?? Number.POSITIVE_INFINITY,
@@ -668,6 +672,19 @@ export class Model {
     queue.append(entry);
     if (!dead && queue.consumers.length === 0) this.dropHead(queue);
     return true;
+  }
+
+  /**
+   * In one step a dead letter may come before a message that is like it is handed out, or after: which queue has its turn first is not
+   * said. What the broker handed out tells; with ordering keys it does not, as what is not handed out may wait for its key.
+   */
+  private cameTooSoon(
+    { name, memory, justLeft, spec }: ModelQueue,
+    { likeness, text }: ModelMessage,
+  ): boolean {
+    if (spec.unique === null || memory !== null || spec.ordered) return false;
+    if (likeness === null || !justLeft.has(likeness)) return false;
+    return this.deliveries.get(name)?.every((delivery) => delivery.text !== text) ?? true;
   }
 
   private refuses(queue: ModelQueue, bytes: number): boolean {
@@ -726,7 +743,10 @@ export class Model {
         );
       queue.take(entry);
       this.checkDelivery(queue, entry, delivery);
-      if (taker.noAck) continue;
+      if (taker.noAck) {
+        if (entry.message.likeness !== null) queue.justLeft.add(entry.message.likeness);
+        continue;
+      }
       taker.held.push(entry);
       entry.holder = taker;
     }
