@@ -108,6 +108,8 @@ async function restlessStep(
     return;
   }
   if (what < 7) {
+    // A publish may have handed something out at once.
+    model.observe(world.deliveries);
     const staysPlain = ({ queue, model: entry }: Held): boolean => {
       const { deadLetterKey } = queue.spec;
       if (deadLetterKey === null) return true;
