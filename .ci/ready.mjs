@@ -249,7 +249,7 @@ async function bench([name, ...args]) {
   const status = await node([at('node_modules', 'typescript', 'bin', 'tsc'), '-p', 'bench/tsconfig.json'], {
     output: process.stderr,
   });
-  if (status !== 0) throw new Failure('the load generator could not be built; the errors are above');
+  if (status !== 0) throw new Failure('the benchmarks could not be built; the errors are above');
   process.exitCode = await node([at('node_modules', '.cache', 'bench', 'bench', `${name}.js`), ...args]);
 }
 

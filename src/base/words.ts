@@ -4,6 +4,8 @@
 // Words of a view that is there already: 11 ns for 16 octets, 25 for 46, 43 for 128. A message's whole way through the broker
 // (bench/micro/whole-way.ts) takes a quarter less time with 16 B, a fifth less with 100 B (Node 20), a tenth with Node 24 and 26.
 
+import { endianness } from 'node:os';
+
 /** Node 22 has a `Buffer.copy` that takes 15 ns; those before and after have not. */
 const COPIES_QUICKLY = process.versions.node.startsWith('22.');
 
@@ -11,7 +13,7 @@ const COPIES_QUICKLY = process.versions.node.startsWith('22.');
 export const WORDS_MAX = COPIES_QUICKLY ? 24 : 256;
 
 /** How this machine keeps a word in memory. */
-export const LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+export const LITTLE_ENDIAN = endianness() === 'LE';
 
 /** What a buffer's octets are read and written by. */
 export function viewOf(buffer: Buffer): DataView {
